@@ -1,0 +1,28 @@
+"Where results go, and what machine and versions they came from"
+import json
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+RESULTS = Path(__file__).parent/'results'
+
+
+def _cpu()->str:
+    "Name of the processor, where the system tells"
+    try: names = [line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
+    except OSError: names = []
+    return f'{len(names)} × {names[0]}' if names else platform.processor() or platform.machine()
+
+
+def save(
+    name:str, # file name without its ending
+    results:dict, # what was measured
+    packages:tuple[str, ...]=('torch', 'fastai', 'numpy', 'pandas'), # whose versions matter
+)->None:
+    "Write results/NAME.json, with the machine, the versions and the commit they were measured at"
+    commit = subprocess.run(['git', 'describe', '--always', '--dirty'], capture_output=True, text=True, cwd=RESULTS.parent).stdout.strip()
+    about = {'machine': _cpu(), 'system': platform.system(), 'python': platform.python_version(),
+             'versions': {p: version(p) for p in packages}, 'commit': commit}
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS/f'{name}.json').write_text(json.dumps({'about': about, **results}, indent=1)+'\n')
