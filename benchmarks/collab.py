@@ -18,9 +18,10 @@ from lesson8lib.training import fit
 
 SEEDS = range(5)
 OURS = {  # name -> model, its arguments, arguments of fit
-    'DotProduct, no range': (DotProduct, {'y_range': None}, {'wd': 0.}),
-    'DotProduct': (DotProduct, {'y_range': (0, 5.5)}, {'wd': 0.}),
-    'DotProductBias, no weight decay': (DotProductBias, {}, {'wd': 0.}),
+    'DotProduct, no range, wd .01': (DotProduct, {'y_range': None}, {'wd': .01}),  # fastai's default, and so the lesson's
+    'DotProduct, wd .01': (DotProduct, {'y_range': (0, 5.5)}, {'wd': .01}),
+    'DotProductBias, wd 0': (DotProductBias, {}, {'wd': 0.}),
+    'DotProductBias, wd .01': (DotProductBias, {}, {'wd': .01}),
     'DotProductBias': (DotProductBias, {}, {}),
     'DotProductBias, batch 256': (DotProductBias, {}, {'bs': 256}),
     'DotProductBias, batch 512': (DotProductBias, {}, {'bs': 512}),

@@ -16,10 +16,10 @@ from numbers import Integral, Real
 import torch
 from torch import Tensor
 
-# %% ../nbs/00_checks.ipynb #b33cb4af
+# %% ../nbs/00_checks.ipynb #cf505315
 def test_same(
-    ours:Tensor, # what our code gave; numbers, tuples and dicts of tensors are compared item by item
-    theirs:Tensor, # what the reference gave
+    ours, # what our code gave: a tensor; numbers, tuples and dicts are compared item by item
+    theirs, # what the reference gave
     rtol:float|None=None, # relative tolerance; PyTorch's for the dtype if none is given
     atol:float|None=None, # absolute tolerance; give both or neither
 )->None:

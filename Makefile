@@ -1,0 +1,83 @@
+# The commands of lesson8lib: `make help` lists them.
+# `make test CONSTRAINTS=` takes the newest release of everything; `make setup PYTHON=…` takes that Python.
+
+CONSTRAINTS = constraints.txt
+BIN = .venv/bin
+
+# All that a run writes stays inside the checkout, except the data where the user keeps it elsewhere.
+LESSON8_DATA ?= $(CURDIR)/.data
+export LESSON8_DATA
+export IPYTHONDIR = $(CURDIR)/.cache/ipython
+export MPLCONFIGDIR = $(CURDIR)/.cache/matplotlib
+export FASTAI_HOME = $(CURDIR)/.cache/fastai
+export npm_config_cache = $(CURDIR)/.cache/npm
+export PYTHON
+
+# Two at a time, with one thread each: twice as fast as one after the other. Each in a process of its own:
+# what one leaves behind (matplotlib's fonts, say) would change a pixel of what the next one draws.
+RUN_EACH = OMP_NUM_THREADS=1 TQDM_DISABLE=1 xargs -n 1 -P 2 $(BIN)/nbdev-test --timing
+
+.PHONY: help setup site docs notebooks test check prepare outputs bench upgrade clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: .venv/.ready ## make .venv and install everything into it
+
+.cache:
+	@mkdir $@
+
+.venv/.ready: settings.ini setup.py pyproject.toml constraints.txt | .cache
+	@sh tools/setup.sh
+	$(BIN)/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[dev]'
+	@touch $@
+
+site: setup ## build the docs and serve them on localhost
+	$(BIN)/python tools/docs.py --serve
+
+docs: setup ## build the docs into _docs, without serving
+	$(BIN)/python tools/docs.py
+
+notebooks: setup ## run every notebook (FLAGS=cuda: the cells for a GPU too)
+	ls nbs/*.ipynb | $(RUN_EACH) --flags '$(FLAGS)'
+
+test: notebooks docs ## run every notebook, build the docs, then pytest
+	XDG_CACHE_HOME=$(CURDIR)/.cache XDG_CONFIG_HOME=$(CURDIR)/.cache/config $(BIN)/pytest
+
+check: setup ## lint, layers, drift, README, workflows; edits nothing
+	$(BIN)/ruff check
+	$(BIN)/python tools/check.py
+	$(BIN)/python tools/readme.py --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+prepare: setup ## before a commit: export, run what changed with what needs it, clean, README, check
+	$(BIN)/nbdev-export
+	@changed=$$($(BIN)/python tools/changed.py) && if [ -n "$$changed" ]; then echo "$$changed" | $(RUN_EACH) --save; fi
+	$(BIN)/nbdev-clean
+	$(BIN)/python tools/readme.py
+	@$(MAKE) check
+
+outputs: setup ## run every notebook and store its outputs
+	$(BIN)/nbdev-export
+	ls nbs/*.ipynb | $(RUN_EACH) --save
+	$(BIN)/nbdev-clean
+	$(BIN)/python tools/readme.py
+
+bench: .venv-bench/.ready ## make benchmarks/results anew, beside the peers
+	@set -e; for script in benchmarks/*.py; do echo "$$script"; .venv-bench/bin/python $$script; done
+
+.venv-bench/.ready: .venv/.ready benchmarks/requirements.txt
+	$(BIN)/python -m venv --clear .venv-bench
+	.venv-bench/bin/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[fastai,fast]' -r benchmarks/requirements.txt
+	@touch $@
+
+upgrade: ## renew constraints.txt, with the newest of everything in a new .venv
+	rm -rf .venv
+	$(MAKE) setup CONSTRAINTS=
+	@{ sed -n '/^#/p' constraints.txt; $(BIN)/pip freeze --all --exclude pip --exclude-editable | sed -E 's/\+(cpu|cu[0-9]+)$$//; /^(nvidia|cuda|triton)[-_=]/d'; } > .venv/pins
+	mv .venv/pins constraints.txt
+	@touch .venv/.ready
+
+clean: ## remove what the commands built, but not .venv and the data
+	rm -rf _docs _proc _stage build dist .cache .pytest_cache .ruff_cache .hypothesis

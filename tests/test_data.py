@@ -1,0 +1,138 @@
+"Data sets fetched from a server and a package source of the test's own: order of sources, repair, locks, and the one error"
+import hashlib
+import multiprocessing
+import threading
+import time
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from lesson8lib import data as module
+from lesson8lib.data import DataSet, _from_url, _read_grouplens, _read_recbole, datasets, fetch, load_movielens
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args): pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    "A folder and the address under which it is served"
+    folder = tmp_path/'served'
+    folder.mkdir()
+    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=folder)) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield folder, f'http://127.0.0.1:{httpd.server_port}'
+        httpd.shutdown()
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('LESSON8_DATA', str(tmp_path/'cache'))
+    monkeypatch.setenv('TQDM_DISABLE', '1')
+    return tmp_path/'cache'
+
+
+def sha(data): return hashlib.sha256(data).hexdigest()
+
+
+def register(monkeypatch, sources, content=b'ratings'):
+    monkeypatch.setitem(datasets, 'tiny', DataSet({'a.txt': sha(content)}, sources))
+
+
+def test_the_first_source_that_works_is_taken_and_then_the_cache(monkeypatch, cache):
+    asked = []
+    def source(name, result):
+        def get(folder):
+            asked.append(name)
+            if isinstance(result, Exception): raise result
+            return {'a.txt': result}
+        return get
+    register(monkeypatch, {'one': source('one', OSError('down')), 'two': source('two', b'altered'), 'three': source('three', b'ratings'), 'four': source('four', b'ratings')})
+    assert (fetch('tiny')/'a.txt').read_bytes()==b'ratings' and asked==['one', 'two', 'three']
+    fetch('tiny')
+    assert asked==['one', 'two', 'three'] and fetch('tiny')==cache/'tiny'
+
+
+@pytest.mark.parametrize('broken', [b'', b'rat', b'ratingz'])
+def test_a_short_or_altered_file_is_fetched_anew(monkeypatch, cache, broken):
+    register(monkeypatch, {'one': lambda folder: {'a.txt': b'ratings'}})
+    file = fetch('tiny')/'a.txt'
+    file.write_bytes(broken)
+    fetch('tiny')
+    assert file.read_bytes()==b'ratings'
+
+
+def test_a_source_that_gives_the_wrong_bytes_leaves_nothing_behind(monkeypatch, cache):
+    register(monkeypatch, {'one': lambda folder: {'a.txt': b'altered'}})
+    with pytest.raises(OSError, match='unexpected checksum'): fetch('tiny')
+    assert not list((cache/'tiny').glob('*.txt*'))
+
+
+def test_a_download_is_checked(server, cache, monkeypatch):
+    folder, address = server
+    (folder/'a.bin').write_bytes(b'ratings')
+    register(monkeypatch, {'web': lambda scratch: {'a.txt': _from_url(f'{address}/a.bin', sha(b'ratings'), scratch).read_bytes()}})
+    assert (fetch('tiny')/'a.txt').read_bytes()==b'ratings'
+    (cache/'tiny'/'a.txt').unlink()
+    (folder/'a.bin').write_bytes(b'something else')
+    with pytest.raises(OSError, match='(?s)web: ValueError: .*hash'): fetch('tiny')
+
+
+def test_one_error_says_all_that_was_tried(server, cache, monkeypatch):
+    _, address = server
+    register(monkeypatch, {'the web': lambda scratch: {'a.txt': _from_url(f'{address}/missing', sha(b''), scratch).read_bytes()},
+                           'pip': lambda scratch: module._from_command(['pip-that-is-not-there'], '*', '', scratch)})
+    with pytest.raises(OSError) as e: fetch('tiny')
+    lines = str(e.value).splitlines()
+    assert [line.split(':')[0] for line in lines[:4]] == ['`tiny` could not be had. Tried, in this order', f'- the cache {cache/"tiny"}', '- the web', '- pip']
+    assert '404' in lines[2] and 'pip-that-is-not-there' in lines[3]
+
+
+def test_both_sources_of_movielens_give_the_same_bytes(tmp_path):
+    "The tables of the cache, written out in the two formats in which they come, and read again"
+    folder = fetch('ml-100k')
+    ratings, items, users = ((folder/f'{f}.tsv').read_text(encoding='utf-8').splitlines()[1:] for f in ('ratings', 'items', 'users'))
+    rows = [line.split('\t') for line in items]
+    with zipfile.ZipFile(tmp_path/'official.zip', 'w') as z:
+        z.writestr('ml-100k/u.data', '\n'.join(ratings)+'\n')
+        z.writestr('ml-100k/u.item', '\n'.join('|'.join([n, title, '', '', '', *('1' if g in genres.split('|') else '0' for g in module._genres)])
+                                               for n,title,_,genres in rows).encode('latin-1'))
+        z.writestr('ml-100k/u.user', '\n'.join(line.replace('\t', '|')+'|00000' for line in users))
+    with zipfile.ZipFile(tmp_path/'package.whl', 'w') as z:
+        def put(ending, header, lines): z.writestr(f'recbole/dataset_example/ml-100k/ml-100k.{ending}', '\n'.join([header, *lines])+'\n')
+        put('inter', 'user_id:token\titem_id:token\trating:float\ttimestamp:float', ratings)
+        put('item', 'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq',
+            ['\t'.join([n, *(title[:-1].rsplit(' (', 1) if '(' in title else ('unkonwn', 'unkonwn')), genres.replace('|', ' ')]) for n,title,_,genres in rows])
+        put('user', 'user_id:token\tage:token\tgender:token\toccupation:token\tzip_code:token', [line+'\t00000' for line in users])
+    official, package = _read_grouplens(tmp_path/'official.zip'), _read_recbole(tmp_path/'package.whl')
+    for file,sha256 in datasets['ml-100k'].files.items(): assert sha(official[file])==sha(package[file])==sha256, file
+
+
+def test_ratings_are_in_the_order_of_the_published_file():
+    "The SHA-256 of u.data as GroupLens published it"
+    data = (fetch('ml-100k')/'ratings.tsv').read_bytes().split(b'\n', 1)[1]
+    assert sha(data)=='06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490'
+    assert load_movielens().ratings.columns.tolist()==['user', 'item', 'title', 'rating', 'timestamp']
+
+
+def _slow_fetch(counter, cache):
+    import os
+    os.environ['LESSON8_DATA'] = cache
+    def source(folder):
+        with counter.get_lock(): counter.value += 1
+        time.sleep(1)
+        return {'a.txt': b'ratings'}
+    datasets['tiny'] = DataSet({'a.txt': sha(b'ratings')}, {'slow': source})
+    fetch('tiny')
+
+
+def test_a_second_process_waits_for_the_first(cache):
+    context = multiprocessing.get_context('spawn')
+    counter = context.Value('i', 0)
+    processes = [context.Process(target=_slow_fetch, args=(counter, str(cache))) for _ in range(2)]
+    for p in processes: p.start()
+    for p in processes: p.join()
+    assert [p.exitcode for p in processes]==[0, 0] and counter.value==1

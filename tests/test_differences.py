@@ -1,0 +1,64 @@
+"""Where this library differs on purpose from PyTorch or fastai: the one list of such places
+
+Each entry shows both sides, so that a difference that has gone away is noticed too.
+"""
+import warnings
+
+import pandas as pd
+import pytest
+import torch
+from fastai.collab import CollabDataLoaders
+from torch import nn
+
+from lesson8lib.collab import DotProductBias, RatingsData
+from lesson8lib.embedding import Embedding
+from lesson8lib.parameters import Module, Parameter
+from lesson8lib.training import fit
+
+pytestmark = pytest.mark.usefixtures('words')
+
+
+def test_a_loss_between_shapes_b1_and_b_is_refused_where_pytorch_stretches_it():
+    pred, target = torch.zeros(4, 1), torch.arange(4.)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        assert nn.functional.mse_loss(pred, target).ndim==0
+    with pytest.raises(ValueError, match='must predict the shape of the target'): fit(nn.Linear(2, 1), (torch.zeros(4, 2), target))
+
+
+def test_a_negative_row_is_refused_where_a_parameter_counts_from_the_end():
+    weight = nn.Parameter(torch.zeros(3, 2))
+    assert weight[torch.tensor([-1])].shape==(1, 2)
+    for call in (lambda i: Embedding(3, 2)(i), lambda i: DotProductBias(3, 3)(i[:,None].expand(-1, 2))):
+        with pytest.raises(IndexError, match='got 1 outside: -1'): call(torch.tensor([-1]))
+
+
+def test_a_nan_loss_ends_the_training_where_pytorch_goes_on():
+    with pytest.raises(FloatingPointError, match='the loss became nan'): fit(nn.Linear(2, 1), (torch.zeros(4, 2), torch.full((4, 1), torch.nan)))
+
+
+def test_rows_of_an_embedding_start_small_where_pytorchs_have_standard_deviation_1():
+    assert nn.Embedding(100, 50).weight.std()>.9 and Embedding(100, 50).weight.std()<.011
+
+
+def test_none_over_a_parameter_is_refused_where_pytorch_takes_it_out_of_training():
+    class Theirs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Parameter(torch.ones(3))
+
+    class Ours(Module):
+        def __init__(self):
+            super().__init__()
+            self.a = Parameter(torch.ones(3))
+
+    theirs, ours = Theirs(), Ours()
+    theirs.a = None
+    assert not list(theirs.parameters())
+    with pytest.raises(TypeError, match='`a` must stay a Parameter'): ours.a = None
+
+
+def test_missing_ratings_are_refused_where_fastai_takes_them():
+    df = pd.DataFrame({'user': [1, 2]*8, 'title': list('abcd')*4, 'rating': [1., 2., float('nan'), 4.]*4})
+    assert CollabDataLoaders.from_df(df, user_name='user', item_name='title', rating_name='rating', bs=4).train.n
+    with pytest.raises(ValueError, match='got 4 missing'): RatingsData.from_df(df)

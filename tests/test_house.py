@@ -1,0 +1,168 @@
+"The tools that make and check the repository find what they are there to find"
+import json
+import shutil
+import subprocess
+
+import pytest
+from changed import affected
+from check import ROOT, drift, errors, movielens, places
+from readme import readme
+
+URL = dict(repo='https://code.example/me/lib', docs='https://docs.example/lib/')
+
+def cell(source, *outputs, kind='code', **rest):
+    made = dict(cell_type=kind, id='c0ffee00', metadata={}, source=source.splitlines(True), **rest)
+    return made if kind != 'code' else made | dict(execution_count=None, outputs=list(outputs))
+
+def shown(text, **data): return dict(output_type='execute_result', execution_count=None, metadata={}, data={'text/plain': text.splitlines(True), **data})
+
+def write_nb(path, *cells):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(cells=list(cells), metadata={}, nbformat=4, nbformat_minor=5)))
+    return path
+
+# ---- The README
+def test_readme(tmp_path):
+    nb = write_nb(tmp_path/'nbs/index.ipynb',
+        cell('---\ntitle: x\n---', kind='raw'),
+        cell('# lib\n\n> one line', kind='markdown'),
+        cell('#| hide\nsecret = 1'),
+        cell('#| default_exp core'),
+        cell('::: {.callout-tip}\nSee [the map](50_map.ipynb#top), [code]({repo}/issues), [a page]({docs}collab.html), [LICENSE](LICENSE)\n:::', kind='markdown'),
+        cell('## Start {#start}\n\n![a film](images/film.png) and $\\text{docs}$', kind='markdown'),
+        cell('#| fig-cap: none\n1 + 1', shown('2')),
+        cell('plot()', shown('<Figure>', **{'image/png': 'x'})),
+        cell('print(3)', dict(output_type='stream', name='stdout', text=['3\n'])))
+    assert readme(nb, URL) == '''<!-- Made from nbs/index.ipynb by tools/readme.py: edit that notebook -->
+
+# lib
+
+> one line
+
+See [the map](https://docs.example/lib/map.html#top), [code](https://code.example/me/lib/issues), [a page](https://docs.example/lib/collab.html), [LICENSE](LICENSE)
+
+## Start
+
+![a film](https://docs.example/lib/images/film.png) and $\\text{docs}$
+
+```python
+1 + 1
+```
+
+```
+2
+```
+
+```python
+plot()
+```
+
+```python
+print(3)
+```
+
+```
+3
+```
+'''
+
+def test_readme_links_names(tmp_path):
+    "A name of the API in backticks leads to its page, with an absolute address"
+    text = readme(write_nb(tmp_path/'index.ipynb', cell('`test_same` proves', kind='markdown')), URL)
+    assert '[`test_same`](https://' in text and 'checks.html#test_same) proves' in text
+
+# ---- Drift, errors, what depends on what
+def test_drift(tmp_path):
+    for d in ('nbs', 'lesson8lib'): shutil.copytree(ROOT/d, tmp_path/d, symlinks=True)
+    shutil.copy(ROOT/'pyproject.toml', tmp_path)
+    module, nb, orphan = tmp_path/'lesson8lib/checks.py', tmp_path/'nbs/00_checks.ipynb', tmp_path/'lesson8lib/orphan.py'
+    before = set(drift(tmp_path))
+    orphan.write_text(module.read_text().replace('00_checks', '00_orphan'))
+    module.write_text(module.read_text() + '\nextra = 1\n')
+    dirty = json.loads(nb.read_text())
+    next(c for c in dirty['cells'] if c['cell_type'] == 'code')['execution_count'] = 7
+    nb.write_text(json.dumps(dirty))
+    assert {f.partition(':')[0] for f in set(drift(tmp_path)) - before} == {'lesson8lib/checks.py', 'lesson8lib/orphan.py', 'nbs/00_checks.ipynb'}
+
+def test_stored_errors(tmp_path):
+    write_nb(tmp_path/'nbs/00_x.ipynb', cell('1/0', dict(output_type='error', ename='ZeroDivisionError', evalue='', traceback=[])))
+    assert 'ZeroDivisionError' in next(errors(tmp_path))
+
+def test_changed_and_what_needs_it(tmp_path):
+    nbs = [write_nb(tmp_path/f'{name}.ipynb', cell(code)) for name,code in (('00_a', 'x = 1'), ('01_b', 'from lesson8lib.a import x'),
+        ('02_c', 'y = 2'), ('03_d', 'import torch\nfrom lesson8lib.b import x'), ('index', 'from lesson8lib.c import y'))]
+    assert [nb.stem for nb in affected({'00_a.ipynb'}, nbs)] == ['00_a', '01_b', '03_d']
+    assert [nb.stem for nb in affected({'02_c.ipynb'}, nbs)] == ['02_c', 'index']
+    assert affected(set(), nbs) == []
+
+# ---- MovieLens. These rows are invented: the numbers are no user's, and the films do not exist
+def frame(users): return dict(user=users, title=['Robot Soup (2050)', 'Two Left Moons (2051)'], rating=[4, 2])
+NUMBERS, NAMES = [9001, 9002], ['Ann', 'Ben']
+
+def outputs_of(users):
+    import pandas as pd
+    df = pd.DataFrame(frame(users))
+    cross = df.pivot(index='user', columns='title', values='rating')
+    for table in (df, df.set_index(['user', 'title']), cross, cross.T): yield shown(repr(table), **{'text/html': table.to_html()}), repr(table), table.to_html()
+
+@pytest.mark.parametrize('users, found', [(NUMBERS, True), (NAMES, False)], ids=['rows of MovieLens', 'invented names'])
+def test_movielens_in_outputs(tmp_path, users, found):
+    for i, (out, *_) in enumerate(outputs_of(users)): write_nb(tmp_path/f'nbs/{i:02}_x.ipynb', cell('df', out))
+    assert len(list(movielens(tmp_path))) == 4*found
+
+def test_movielens_as_text(tmp_path):
+    write_nb(tmp_path/'nbs/00_x.ipynb', cell('print(line)', dict(output_type='stream', name='stdout', text=['901\t1601\t3\t881999999\n'])),
+        cell('ratings', shown(next(outputs_of(NUMBERS))[1])))
+    assert len(list(movielens(tmp_path))) == 2
+
+@pytest.mark.parametrize('result, found', [
+    ([dict(user=9001, item=1, rating=4)], True),
+    (dict(user=NUMBERS, title=['a', 'b'], rating=[4, 2]), True),
+    (dict(rows=[[9001, 1, 4], [9001, 2, 2], [9002, 1, 5]]), True),
+    (dict(titles=[f'film {i}' for i in range(1600)]), True),
+    (dict(bias={f'film {i}': i/7 for i in range(1600)}), True),
+    (dict(valid_mse=[.8217, .8174, .8293], seeds=[0, 1, 2, 3, 4], best=['Robot Soup', 'Two Left Moons'], confusion=[[9, 1, 0], [2, 7, 1]]), False),
+    (dict(factors=[[.1, .2, .3], [.4, .5, .6]], n_users=943, per_seed=[dict(seed=0, mse=.82), dict(seed=1, mse=.81)]), False),
+], ids=['records', 'columns', 'triples', 'all titles', 'a number for each title', 'aggregates', 'learned numbers'])
+def test_movielens_in_results(tmp_path, result, found):
+    (tmp_path/'nbs').mkdir()
+    (tmp_path/'benchmarks/results').mkdir(parents=True)
+    (tmp_path/'benchmarks/results/x.json').write_text(json.dumps(result))
+    assert len(list(movielens(tmp_path))) == found
+
+def test_movielens_is_nowhere(): assert not list(movielens(ROOT))
+
+def test_ranking_is_free(tmp_path):
+    import pandas as pd
+    top = pd.DataFrame(dict(title=['Robot Soup (2050)', 'Two Left Moons (2051)'], ratings=[300, 200], bias=[.9, .8]))
+    write_nb(tmp_path/'nbs/00_x.ipynb', cell('top', shown(repr(top), **{'text/html': top.to_html()})))
+    assert not list(movielens(tmp_path))
+
+# ---- Addresses and paths
+def test_places(): assert not list(places(ROOT))
+
+def test_places_are_seen(tmp_path):
+    shutil.copy(ROOT/'pyproject.toml', tmp_path)
+    url = (ROOT/'pyproject.toml').read_text().partition('Repository = "')[2].partition('"')[0]
+    folder = '/'.join(['', 'home', 'ann'])
+    write_nb(tmp_path/'nbs/00_x.ipynb', cell(f'# {url}'), cell('here', shown(f'{folder}/x')))
+    for name, s in (('README.md', url), ('lesson8lib.md', f'see {url}.'), ('a.txt', f'{folder}/data'), ('b.txt', f'https://x.example{folder}')): (tmp_path/name).write_text(s)
+    subprocess.run(['git', 'init', '-q', tmp_path], check=True)
+    assert sorted(f.partition(':')[0] for f in places(tmp_path)) == ['a.txt', 'lesson8lib.md', 'nbs/00_x.ipynb', 'nbs/00_x.ipynb']
+
+# ---- One home for each fact
+def test_version_stands_once():
+    import lesson8lib
+    for name in ('CITATION.cff', 'pyproject.toml', 'settings.ini', 'setup.py'): assert lesson8lib.__version__ not in (ROOT/name).read_text()
+    assert lesson8lib.__version__ in (ROOT/'CHANGELOG.md').read_text()
+
+def test_constraints_pin_what_is_required():
+    "Every requirement for development has its pin, without a local build such as `+cpu`"
+    from configparser import ConfigParser
+    cfg = ConfigParser(delimiters=['='], interpolation=None)
+    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    canon = lambda s: s.split('[')[0].split('>=')[0].lower().replace('_', '-')
+    wanted = [cfg['package']['requirements'], *(cfg['extras'][e] for e in ('fastai', 'docs', 'dev'))]
+    pins = [line for line in (ROOT/'constraints.txt').read_text().splitlines() if not line.startswith('#')]
+    assert all(line.count('==') == 1 and '+' not in line for line in pins)
+    assert {canon(r) for s in wanted for r in s.split()} - {'lesson8lib'} <= {canon(p.split('==')[0]) for p in pins}

@@ -1,0 +1,347 @@
+"""Build the docs site: notebooks -> `_proc` (nbdev) -> `_stage` (final names and links) -> `_docs` (Quarto, else smalldocs)
+
+    python tools/docs.py [--serve] [--port N]
+"""
+import argparse, ast, hashlib, inspect, json, os, re, shutil, subprocess, sys, tomllib, zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+PROC, STAGE, DOCS = (ROOT/d for d in ('_proc', '_stage', '_docs'))
+KATEX = 'djangocms-katex==1.0.2' # the package that carries KaTeX (MIT), so that no page asks a CDN for it
+KATEX_SHA = '79774fa17f7d328252f6dd05688799fa7ee49abebb7cbe09f0cbf6f103352ac2'
+KATEX_DIR = 'djangocms_katex/static/djangocms_katex/vendor/katex/'
+# options that Quarto needs and smalldocs does without
+QUIET = tuple(f'format.html.{o} is ignored' for o in ('html-math-method', 'respect-user-color-scheme'))
+
+
+def urls(
+    pyproject:Path=ROOT/'pyproject.toml', # the one place where these addresses stand
+)->dict[str,str]: # `repo`, without a slash at its end, and `docs`, with one
+    "The addresses of repository and site"
+    u = tomllib.loads(pyproject.read_text())['project']['urls']
+    return dict(repo=u['Repository'].rstrip('/'), docs=u['Documentation'].rstrip('/') + '/')
+
+
+# ---- Names and links
+def final_name(
+    name:str, # name of a source file, as `22_collab.ipynb`
+)->str: # name on the site, as `collab.ipynb`
+    "The number of a notebook orders the imports; addresses do without it"
+    return re.sub(r'^\d+[a-zA-Z]*_', '', name)
+
+def fix_links(
+    text:str, # Markdown or HTML
+    stems:dict[str,str], # notebooks' stems and their final ones
+    url:dict[str,str], # see `urls`
+)->str:
+    "Fill in `{repo}` and `{docs}`; make links to the site relative, and links to notebooks their final names"
+    text = re.sub(r'(?<![\w\\])\{(repo|docs)\}', lambda m: url[m[1]], text)  # not in LaTeX, as in `\text{docs}`
+    inner = re.compile(r'(\[[^][\n]*)\[(`[^`\n]+`)\]\([^)\s]*\)(?=[^]\n]*\]\()')  # a doclink inside of a link, which wins
+    while inner.search(text): text = inner.sub(r'\1\2', text)
+    text = re.sub(rf'(\]\(|href=["\']){re.escape(url["docs"])}(?=[\w-]+\.html)', r'\1', text)
+    names = '|'.join(map(re.escape, sorted(stems, key=len, reverse=True)))
+    return re.sub(rf'(\]\(|href=["\']|^\[[^]]+\]:\s*)(?:\./)?({names})(?=\.(?:ipynb|html)\b)', lambda m: m[1] + stems[m[2]], text, flags=re.M)
+
+def fix_config(
+    node, # a value of `_quarto.yml`
+    stems:dict[str,str], # notebooks' stems and their final ones
+    url:dict[str,str], # see `urls`
+):
+    "`_quarto.yml` with final names, and with the addresses filled in"
+    if isinstance(node, dict): return {k: fix_config(v, stems, url) for k,v in node.items()}
+    if isinstance(node, list): return [fix_config(v, stems, url) for v in node]
+    if not isinstance(node, str): return node
+    stem, _, ext = node.rpartition('.')
+    return f'{stems[stem]}.{ext}' if ext=='ipynb' and stem in stems else node.format_map(url) if re.search(r'\{(repo|docs)\}', node) else node
+
+def sidebar_pages(
+    node, # a value of `_quarto.yml`'s `website.sidebar`
+)->list[str]: # file names, in the reader's order
+    "Every page that the sidebar names"
+    if isinstance(node, str): return [node] if node.endswith(('.ipynb', '.qmd', '.md')) else []
+    kids = node.values() if isinstance(node, dict) else node if isinstance(node, list) else []
+    return [p for kid in kids for p in sidebar_pages(kid)]
+
+def check_pages(
+    config:dict, # `_quarto.yml`
+    there:set[str], # names of the pages that exist
+):
+    "Refuse a sidebar that names a missing page or a page twice, and a page that no sidebar names"
+    named = sidebar_pages(config['website']['sidebar'])
+    for wrong, why in ((set(named)-there, 'in the sidebar of _quarto.yml, but not in nbs/'),
+                       (there-set(named), 'in nbs/, but not in the sidebar of _quarto.yml'),
+                       ({p for p in named if named.count(p)>1}, 'twice in the sidebar of _quarto.yml')):
+        if wrong: sys.exit(f'docs: {", ".join(sorted(wrong))}: {why}')
+
+
+# ---- Notebooks
+def source(
+    cell:dict, # a cell of a notebook
+)->str:
+    "The text of a cell, which a notebook may store as a list of lines"
+    return ''.join(cell['source'])
+
+def shown_name(
+    cell:dict, # a cell of a notebook
+)->str|None:
+    "The name that a `show_doc` cell documents"
+    m = re.search(r'^show_doc\(([\w.]+)', source(cell), re.M) if cell['cell_type']=='code' else None
+    return m and m[1]
+
+def defined(
+    cell:dict, # a cell of a notebook
+)->list[str]: # names of functions and classes, in order
+    "What an `#| exports` cell defines (empty for any other cell)"
+    src = source(cell)
+    if cell['cell_type']!='code' or '#| exports' not in src: return []
+    from nbdev.doclinks import patch_name  # `Module.train` for a function that `@patch` gives to `Module`
+    names = [patch_name(n) for n in ast.parse(src).body if isinstance(n, ast.FunctionDef|ast.ClassDef)]
+    return [n for name in names for n in (name if isinstance(name, list) else [name])]
+
+def tidy_doc(
+    md:str, # what `show_doc` gave
+    has_source:bool, # the source follows on the page
+)->str:
+    "One heading per name, with the address that doclinks use; the signature only where the source does not show it"
+    md = re.sub(r'\A---\s*', '', md)
+    md = re.sub(r'\{target="_blank" style="float:right; font-size:smaller"\}', '{.doc-source}', md)
+    md = re.sub(r'^\*(.+)\*$', r'\1', md, count=1, flags=re.M)  # the docstring upright
+    md = re.sub(r'^(#+) (\S+)$', lambda m: f'{m[1]} `{m[2]}` {{#{m[2].lower()} .doc-name}}', md, count=1, flags=re.M)
+    sig = re.search(r'^```python\n(.*?)^```\s*', md, re.M|re.S)
+    words = md.replace(sig[0], '').rstrip() if sig else md
+    if has_source or not sig: return words
+    code = re.sub(r'^def (?=[A-Z])', 'class ', sig[1])
+    code = re.sub(r'^[^#\n]+', lambda m: re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Z])', '', m[0]), code, flags=re.M)  # `jaxtyping.Float[` as `Float[`
+    return f'{words}\n\n```python\n{code}```'
+
+def order_docs(
+    cells:list[dict], # processed cells of a notebook
+)->list[dict]:
+    "Put the documentation of each name directly before the `#| exports` cell that defines it, without a second signature"
+    out = list(cells)
+    for src in [c for c in cells if defined(c)]:
+        i, names = out.index(src), defined(src)
+        lo, hi = i, i + 1
+        while lo > 0 and shown_name(out[lo-1]) in names: lo -= 1
+        while hi < len(out) and shown_name(out[hi]) in names: hi += 1
+        docs = sorted(out[lo:i] + out[i+1:hi], key=lambda c: names.index(shown_name(c)))
+        out[lo:hi] = docs + [src]
+        for c in docs: c['has_source'] = True
+    return out
+
+def yield_anchors(
+    md:str, # a Markdown cell
+    names:set[str], # anchors of the names that the page documents
+)->str:
+    "A heading such as `## Fit` leaves the anchor to the function `fit`"
+    def fix(m): return m[0] + f' {{#{slug}-section}}' if (slug := re.sub(r'[^\w.-]+', '-', m[1].lower()).strip('-')) in names else m[0]
+    return re.sub(r'^##+ ([^{}\n]+?) *$', fix, md, flags=re.M)
+
+def fix_html(
+    html:str, # a stored output
+)->str:
+    "A DataFrame as a table of the theme"
+    html = re.sub(r'<style scoped>.*?</style>\s*', '', html, flags=re.S)
+    return html.replace('<table border="1" class="dataframe">', '<table class="dataframe table table-sm table-striped">')
+
+def fix_cell(
+    cell:dict, # a processed cell, changed in place
+    stems:dict[str,str], # notebooks' stems and their final ones
+    url:dict[str,str], # see `urls`
+):
+    "A cell as both renderers need it: `source` in lines, links of the site, no directive that would show, no widget"
+    src, has_source = source(cell), cell.pop('has_source', False)
+    if cell['cell_type']=='markdown':
+        # without blank lines around it, Markdown in a folded block stays as it is
+        src = re.sub(r'</summary>\n*(?=[^\n])|\n+(?=</details>)', lambda m: m[0].rstrip('\n') + '\n\n', src)
+        src = fix_links(re.sub(r'\A(#\|.*\n?)+', '', src), stems, url)
+    else: src = re.sub(r'^#\| (exports|code-fold|code-summary):.*\n', '', src, flags=re.M)
+    cell['source'] = src.splitlines(keepends=True)
+    for out in cell.get('outputs', []):
+        data = out.get('data', {})
+        data.pop('application/vnd.jupyter.widget-view+json', None)
+        for mime, fix in (('text/markdown', partial(tidy_doc, has_source=has_source) if shown_name(cell) else str), ('text/html', fix_html)):
+            if mime in data: data[mime] = fix_links(fix(''.join(data[mime])), stems, url).splitlines(keepends=True)
+
+def code_links(
+    name:str, # the notebook's file name in `nbs/`
+    repo:str, # the repository's address
+)->list[dict]:
+    "The links of a page to its notebook"
+    path = f'blob/main/nbs/{name}'
+    links = [dict(text='View source', href=f'{repo}/{path}', icon='github')]
+    if '//github.com/' in repo:
+        colab = repo.replace('//github.com/', '//colab.research.google.com/github/')
+        links.insert(0, dict(text='Open in Colab', href=f'{colab}/{path}', icon='play-circle'))
+    return links
+
+def stage_notebook(
+    path:Path, # a processed notebook
+    stems:dict[str,str], # notebooks' stems and their final ones
+    url:dict[str,str], # see `urls`
+):
+    "Write a processed notebook to the stage, under its final name"
+    nb = json.loads(path.read_text())
+    front = re.fullmatch(r'---\n(.*?)\n---\s*', source(nb['cells'][0]) if nb['cells'] else '', re.S)
+    if not front: sys.exit(f'docs: {path.name}: its first cell must be a title, `# Title`, with `> what for` below it')
+    meta = {k: v for k,v in yaml.safe_load(front[1]).items() if k!='output-file'} | {'code-links': code_links(path.name, url['repo'])}
+    cells = order_docs([c for c in nb['cells'][1:] if 'WARNING: THIS FILE WAS AUTOGENERATED' not in source(c)])
+    names = {shown_name(c).lower() for c in cells if shown_name(c)}
+    for cell in cells:
+        if cell['cell_type']=='markdown': cell['source'] = yield_anchors(source(cell), names)
+        fix_cell(cell, stems, url)
+    head = dict(cell_type='raw', id='front', metadata={}, source=f'---\n{yaml.safe_dump(meta, sort_keys=False)}---'.splitlines(keepends=True))
+    nb['metadata'].pop('widgets', None)
+    (STAGE/final_name(path.name)).write_text(json.dumps(nb | dict(cells=[head, *cells]), ensure_ascii=False, indent=1))
+
+
+# ---- The API index
+def public_names(
+    module:Path, # an exported module
+)->list[tuple[str,str]]: # name and first line of its docstring
+    "What a module exports, in its order; of a value, the remark after its name"
+    text = module.read_text()
+    body = ast.parse(text).body
+    names = next((ast.literal_eval(n.value) for n in body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0])=='__all__'), [])
+    docs = {n: (re.search(rf'^{n}\b.*=[^#\n]*# *(.+)', text, re.M) or ['', ''])[1] for n in names}
+    defs = [n for n in body if isinstance(n, ast.FunctionDef|ast.ClassDef) and n.name in docs and not any('patch' in ast.unparse(d) for d in n.decorator_list)]
+    return [(n, d) for n,d in (docs | {n.name: (ast.get_docstring(n) or '').partition('\n')[0] for n in defs}).items()]
+
+def api_table(
+    package:Path=ROOT/'lesson8lib', # where the exported modules are
+)->str: # Markdown
+    "Every public name of every module, with its one line and its address"
+    index, out = {}, []
+    exec((package/'_modidx.py').read_text(), index)
+    for mod, syms in index['d']['syms'].items():
+        name, page = mod.rpartition('.')[2], next(iter(syms.values()))[0].partition('#')[0]
+        rows = [f"| [`{n}`]({syms.get(f'{mod}.{n}', [page])[0]}) | {doc.replace('|', chr(92) + '|')} |" for n,doc in public_names(package/f'{name}.py')]
+        if rows: out += [f'## [{mod}]({page}) {{#{name}}}', '\n'.join(['| name | what it does |', '|:--|:-----|', *rows])]
+    return '\n\n'.join(out)
+
+
+# ---- The flow
+def process():
+    "Run nbdev's processors over the notebooks, into `_proc`"
+    from nbdev.serve import proc_nbs
+    try: proc_nbs(force=True)  # without `force`, links to new names would go stale
+    except Exception as e:
+        if 'in notebook' not in str(e): raise
+        sys.exit(f'docs: {e}')
+
+def signature(
+    f, # function or class
+    **kwargs, # for `inspect.signature`
+)->inspect.Signature:
+    "As `inspect.signature`, but an annotation such as `'pandas.DataFrame'`, of what is imported when first used, is no error for `show_doc`"
+    try: return inspect.signature(f, **kwargs)
+    except NameError as e: raise ValueError(str(e)) from e
+
+def katex(
+    dest:Path, # folder to fill
+):
+    "KaTeX's script, style sheet, fonts and license, from the package that carries them"
+    cache = ROOT/'.cache'/'katex'
+    wheel = next(cache.glob('*.whl'), None)
+    if not wheel:
+        pip = [sys.executable, '-m', 'pip', 'download', '-qq', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:', '-d', str(cache), KATEX]
+        if subprocess.run(pip).returncode: sys.exit(f'docs: KaTeX could not be had: `pip download {KATEX}` failed')
+        wheel = next(cache.glob('*.whl'))
+    if hashlib.sha256(wheel.read_bytes()).hexdigest()!=KATEX_SHA:
+        wheel.unlink()
+        sys.exit(f'docs: {KATEX} is not the file expected (its SHA-256 differs); it was deleted, so try again')
+    want = re.compile(r'katex\.min\.(js|css)|contrib/auto-render\.min\.js|fonts/.*\.woff2|LICENSE')
+    with zipfile.ZipFile(wheel) as z:
+        for name in z.namelist():
+            rel = name.removeprefix(KATEX_DIR)
+            if not name.startswith(KATEX_DIR) or not want.fullmatch(rel): continue
+            (dest/rel).parent.mkdir(parents=True, exist_ok=True)
+            (dest/rel).write_bytes(z.read(name))
+    css = dest/'katex.min.css'  # only WOFF2 is there, which every browser of today reads
+    css.write_text(re.sub(r',url\([^)]*\.(woff|ttf)\) format\("\w+"\)', '', css.read_text()))
+
+def stage():
+    "Fill `_stage` with what is rendered: notebooks, pages, style sheet, images, KaTeX, `_quarto.yml`"
+    url = urls()
+    shutil.rmtree(STAGE, ignore_errors=True)
+    shutil.copytree(PROC, STAGE, ignore=shutil.ignore_patterns('*.ipynb', 'llms.txt'))  # nbdev's list has other addresses
+    notebooks = sorted(PROC.glob('*.ipynb'))
+    stems = {p.stem: Path(final_name(p.name)).stem for p in notebooks}
+    config = fix_config(yaml.safe_load((PROC/'_quarto.yml').read_text()), stems, url)
+    check_pages(config, {final_name(p.name) for p in notebooks} | {p.name for p in STAGE.glob('*.qmd')})
+    (STAGE/'_quarto.yml').write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    for p in notebooks: stage_notebook(p, stems, url)
+    for p in STAGE.glob('*.qmd'): p.write_text(fix_links(p.read_text().replace('{api}', api_table()), stems, url))
+    katex(STAGE/'static'/'katex')
+
+def render():
+    "Render `_stage` into `_stage/_docs`"
+    if shutil.which('quarto'): return subprocess.run(['quarto', 'render', str(STAGE), '--to', 'html'], check=True)
+    from smalldocs.site import build
+    warnings = [w for w in build(STAGE, quiet=True).warnings if not w.startswith(QUIET)]
+    for w in warnings: print(f'docs: {w}', file=sys.stderr)
+    if any('broken link' in w for w in warnings): sys.exit('docs: a link leads nowhere (above)')
+
+def offline(
+    html:str, # a rendered page
+)->str:
+    "Nothing from another host: KaTeX from the site, no require.js and jQuery (Quarto adds them wherever an output is HTML)"
+    html = re.sub(r'https://cdn\.jsdelivr\.net/npm/katex@[\d.]+/dist/', 'static/katex/', html)
+    html = re.sub(r'<script\b[^>]*\bsrc="(?:https?:)?//[^"]*(?:require|jquery|polyfill|embed-amd)[^"]*"[^>]*>\s*</script>\n?', '', html)
+    return re.sub(r'<script\b[^>]*>\s*define\(.jquery.,.*?</script>\n?', '', html, flags=re.S)
+
+def fix_anchors(
+    html:str, # a rendered page
+    ids:dict[str,set[str]], # the anchors of each page
+)->str:
+    "Links to a method that no heading shows lead to its class (`collab.html#dotproductbias.forward`)"
+    def fix(m): return m[0] if m[2] in ids.get(m[1], {m[2]}) else f'href="{m[1]}#{m[2].partition(".")[0]}"'
+    return re.sub(r'href="([\w-]+\.html)#([\w.]+\.[\w.]+)"', fix, html)
+
+def finish():
+    "Clean what was rendered, add what hosts and readers ask for, and put it in place as `_docs`"
+    built = STAGE/'_docs'
+    pages = {p.name: offline(p.read_text()) for p in built.glob('*.html')}
+    ids = {name: set(re.findall(r'\sid="([^"]+)"', html)) for name,html in pages.items()}
+    for name, html in pages.items(): (built/name).write_text(fix_anchors(html, ids))
+    for p in built.glob('*.llms.md'):
+        p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', p.read_text()))  # plain Markdown
+        shutil.copy(p, built/p.name.replace('.llms.md', '.html.md'))  # the address in each module's docstring
+    shutil.copytree(STAGE/'static', built/'static', dirs_exist_ok=True)
+    (built/'.nojekyll').touch()
+    shutil.rmtree(DOCS, ignore_errors=True)
+    shutil.move(built, DOCS)
+
+def serve(
+    port:int, # first port to try
+):
+    "Serve `_docs` on this machine until Ctrl-C"
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    for p in range(port, port+100):
+        try: server = ThreadingHTTPServer(('127.0.0.1', p), partial(Handler, directory=DOCS))
+        except OSError: continue
+        print(f'http://127.0.0.1:{p}/', flush=True)
+        try: server.serve_forever()
+        except KeyboardInterrupt: return
+    sys.exit(f'docs: no free port from {port} to {port+99}')
+
+if __name__=='__mp_main__':  # a worker of `process`
+    from fastcore import docments
+    docments.signature = signature
+
+if __name__=='__main__':
+    args = argparse.ArgumentParser(description='Build the docs site into _docs/')
+    args.add_argument('--serve', action='store_true', help='then serve it on this machine')
+    args.add_argument('--port', type=int, default=8000, help='first port to try (default 8000)')
+    args = args.parse_args()
+    os.chdir(ROOT)
+    process()
+    stage()
+    render()
+    finish()
+    if args.serve: serve(args.port)
