@@ -65,7 +65,7 @@ outputs: setup ## run every notebook and store its outputs
 	$(BIN)/python tools/readme.py
 
 bench: .venv-bench/.ready ## make benchmarks/results anew, beside the peers
-	@set -e; for script in benchmarks/*.py; do echo "$$script"; .venv-bench/bin/python $$script; done
+	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do echo "$$script"; .venv-bench/bin/python $$script; done
 
 .venv-bench/.ready: .venv/.ready benchmarks/requirements.txt
 	$(BIN)/python -m venv --clear .venv-bench

@@ -80,7 +80,7 @@ def show_images(
         if titles is not None: ax.set_title(titles[i], fontsize=9)
     return axes[:n]
 
-# %% ../nbs/02_show.ipynb #ce881516
+# %% ../nbs/02_show.ipynb #323a7241
 def show_points(
     points:Float[Tensor, 'n 2'], # place of each
     names:Sequence[str], # what to write beside each; the first have precedence
@@ -90,7 +90,8 @@ def show_points(
     "Draw points and, where there is room, their names"
     n, _ = check_axes(points, 'n 2', 'points')
     if len(names)!=n: raise ValueError(f'`names` must have one entry for each of {n} points, got {len(names)}')
-    points, ax = points.detach().cpu().float(), _new_ax(ax, 7, 5)
+    points, ax = points.detach().cpu().float(), _new_ax(ax, 7, 4)
+    ax.margins(.1)
     ax.scatter(*points.T, s=12, color='tab:red')
     canvas = ax.get_figure().canvas
     canvas.draw()  # places are known in pixels only once the figure has been laid out
