@@ -59,7 +59,7 @@ def test_same_fn(
         if (ga is None) != (gb is None): raise AssertionError(f'only one of the two gave input {i} a gradient')
         if ga is not None: test_same(ga, gb, rtol, atol)
 
-# %% ../nbs/00_checks.ipynb #70862d1e
+# %% ../nbs/00_checks.ipynb #3156f6d5
 _kinds = {'int': 'whole numbers', 'float': 'floating-point numbers'}
 
 def _is_kind(x:Tensor, kind:str)->bool:
@@ -78,7 +78,7 @@ def check_axes(
     if kind and not _is_kind(x, kind): raise TypeError(f'`{name}` must hold {_kinds[kind]}, got {x.dtype}')
     names, sizes = axes.split(), {}
     fits = len(names)==x.ndim and all(
-        (size==int(axis)) if axis.isdigit() else sizes.setdefault(axis, size)==size for axis,size in zip(names, x.shape))
+        (size==int(axis)) if axis.isdigit() else sizes.setdefault(axis, size)==size for axis,size in zip(names, x.shape, strict=True))
     if not fits: raise ValueError(f'`{name}` must have axes ({", ".join(names)}), got shape {tuple(x.shape)}')
     return tuple(x.shape)
 

@@ -9,9 +9,9 @@ Docs: https://lesson8lib.github.io/lesson8lib/collab.html.md"""
 # %% auto #0
 __all__ = ['sigmoid_range', 'DotProduct', 'RatingsData', 'DotProductBias']
 
-# %% ../nbs/22_collab.ipynb #3190b197
+# %% ../nbs/22_collab.ipynb #97dbd3a6
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from .checks import check_axes, check_index, check_range
 from .data import Vocab
 from .embedding import create_params
+
+if TYPE_CHECKING: import pandas
 
 # %% ../nbs/22_collab.ipynb #90c453a9
 def sigmoid_range(

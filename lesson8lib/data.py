@@ -7,7 +7,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 # %% auto #0
 __all__ = ['datasets', 'Vocab', 'data_dir', 'DataSet', 'fetch', 'MovieLens', 'load_movielens', 'Digits', 'load_mnist']
 
-# %% ../nbs/01_data.ipynb #a532ce63
+# %% ../nbs/01_data.ipynb #d2e520c3
 import gzip
 import hashlib
 import os
@@ -19,7 +19,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .checks import unknown_names
+
+if TYPE_CHECKING: import pandas
 
 # %% ../nbs/01_data.ipynb #9a273c7e
 class Vocab:

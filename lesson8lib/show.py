@@ -7,15 +7,17 @@ Docs: https://lesson8lib.github.io/lesson8lib/show.html.md"""
 # %% auto #0
 __all__ = ['show_matrix', 'show_images', 'show_points']
 
-# %% ../nbs/02_show.ipynb #239a9f0a
+# %% ../nbs/02_show.ipynb #8104ffe8
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from .checks import check_axes, check_range
+
+if TYPE_CHECKING: import matplotlib.axes
 
 # %% ../nbs/02_show.ipynb #d09c9e1c
 def _limit(x:Tensor, vmax:float|None)->float:

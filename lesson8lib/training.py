@@ -7,17 +7,20 @@ Docs: https://lesson8lib.github.io/lesson8lib/training.html.md"""
 # %% auto #0
 __all__ = ['sgd_step', 'batches', 'one_cycle', 'evaluate', 'fit', 'show_history', 'lr_find']
 
-# %% ../nbs/04_training.ipynb #ee0d3eb0
+# %% ../nbs/04_training.ipynb #275c1db5
 import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from .checks import check_range
+
+if TYPE_CHECKING: import matplotlib.axes, pandas
 
 # %% ../nbs/04_training.ipynb #9d0d58d0
 def sgd_step(

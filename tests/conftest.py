@@ -3,10 +3,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jaxtyping
 import pytest
+from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
+
+# every exported module is imported with its annotations of shape and type checked; whole numbers pass for floating-point ones
+checker = beartype(conf=BeartypeConf(is_pep484_tower=True))
+jaxtyping.install_import_hook('lesson8lib', 'conftest.checker')
+
+
+@pytest.fixture
+def words():
+    "Switch the checker off: it speaks before `check_axes` does, and this test is about what `check_axes` says"
+    jaxtyping.config.update('jaxtyping_disable', True)
+    yield
+    jaxtyping.config.update('jaxtyping_disable', False)
 
 
 @pytest.fixture(scope='session')
