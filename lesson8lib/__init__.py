@@ -1,4 +1,4 @@
-"""Lesson 8 of fast.ai's Practical Deep Learning for Coders, as a literate library: embeddings and convolutions from scratch, proved equal to PyTorch's
+"""Lesson 8 of fast.ai's Practical Deep Learning for Coders, as a literate library: built from scratch, proved equal to PyTorch's
 
 Modules:
 

@@ -48,12 +48,12 @@ class Embedding(nn.Module):
 
     def extra_repr(self)->str: return ', '.join(map(str, self.weight.shape))
 
-# %% ../nbs/21_embedding.ipynb #24a7ce7f
+# %% ../nbs/21_embedding.ipynb #ac2b1f4e
 def one_hot(
     index:Int[Tensor, '*b'], # numbers in 0 … n-1
     n:int, # how many there are
 )->Int[Tensor, '*b n']: # a 1 in place `index`, 0 elsewhere
-    "Twin: `torch.nn.functional.one_hot` with `num_classes` given"
+    "A 1 in the place that each number names, 0 elsewhere. Twin: `torch.nn.functional.one_hot` with `num_classes` given"
     check_range(n, 'n', low=1, whole=True)
     check_index(index, n, 'index')
     return (index[...,None]==torch.arange(n, device=index.device)).long()

@@ -1,0 +1,115 @@
+"What `fit` does to the process around it: Ctrl-C, the progress bar, random numbers, modes"
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import ROOT
+from torch import nn
+
+from lesson8lib.checks import test_same as same
+from lesson8lib.training import evaluate, fit, lr_find
+
+SCRIPT = '''
+import torch
+from lesson8lib.training import fit
+torch.manual_seed(0)
+model, x = torch.nn.Linear(3, 1), torch.randn(1000, 3)
+before = model.weight.detach().clone()
+print('started', flush=True)
+history = fit(model, (x, x.sum(1, keepdim=True)), epochs=EPOCHS, seed=0)
+print(len(history), bool((model.weight!=before).all()), model.training, flush=True)
+'''
+
+
+def run(epochs:int, **env)->subprocess.Popen:
+    env = {k: v for k,v in os.environ.items() if k not in ('IN_TEST', 'TQDM_DISABLE')} | env
+    return subprocess.Popen([sys.executable, '-W', 'always', '-c', SCRIPT.replace('EPOCHS', str(epochs))], cwd=ROOT, env=env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@pytest.mark.skipif(os.name=='nt', reason='Windows has no SIGINT to send')
+def test_ctrl_c_keeps_what_was_learned():
+    process = run(10**6)
+    assert process.stdout.readline()=='started\n'
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    epochs, learned, training = out.split()
+    assert process.returncode==0 and int(epochs)>1 and (learned, training)==('True', 'True')
+    assert f'interrupted in epoch {epochs} of 1000000' in err
+
+
+@pytest.mark.parametrize('env,shown', [({}, True), ({'TQDM_DISABLE': '1'}, False), ({'IN_TEST': '1'}, False)])
+def test_a_progress_bar_shows_batches_and_losses_in_a_terminal(env, shown):
+    out, err = run(2, **env).communicate(timeout=60)
+    assert out.split()==['started', '2', 'True', 'True']
+    assert ('32/32' in err and 'train_loss=' in err)==shown
+
+
+def model_and_data():
+    torch.manual_seed(1)
+    return nn.Sequential(nn.Linear(3, 4), nn.Dropout(.5), nn.Linear(4, 1)), (torch.randn(50, 3), torch.randn(50, 1))
+
+
+@pytest.mark.parametrize('call', [fit, lr_find])
+def test_global_random_numbers_and_modes_are_left_alone(call):
+    model, data = model_and_data()
+    model.eval()
+    model[1].train()
+    modes, state = [m.training for m in model.modules()], torch.get_rng_state()
+    call(model, data, seed=3)
+    assert [m.training for m in model.modules()]==modes
+    same(torch.get_rng_state(), state)
+
+
+def test_dropout_is_reproduced_by_the_seed_and_off_in_evaluation():
+    results = []
+    for seed in (3, 3, 4):
+        model, data = model_and_data()
+        fit(model, data, epochs=1, seed=seed)
+        results.append(model[0].weight.detach())
+    same(results[0], results[1], rtol=0, atol=0)
+    assert not torch.equal(results[0], results[2])
+    assert evaluate(model, data)==evaluate(model, data)
+
+
+def test_lr_find_restores_the_model_even_when_it_is_interrupted():
+    model, data = model_and_data()
+    before = [p.detach().clone() for p in model.parameters()]
+    calls = []
+    def loss(pred, target):
+        calls.append(1)
+        if len(calls)==5: raise KeyboardInterrupt
+        return (pred-target).square().mean()
+    with pytest.raises(KeyboardInterrupt): lr_find(model, data, loss)
+    for p,q in zip(model.parameters(), before, strict=True): same(p.detach(), q, rtol=0, atol=0)
+
+
+def test_frozen_and_shared_parameters():
+    "A frozen parameter stays; one that two layers share is moved once a step"
+    model, data = model_and_data()
+    model[0].weight.requires_grad_(False)
+    frozen = model[0].weight.detach().clone()
+    fit(model, data, epochs=1)
+    same(model[0].weight.detach(), frozen)
+    shared = nn.Sequential(a := nn.Linear(3, 3), nn.Tanh(), a)
+    fit(shared, (data[0], data[0]), epochs=1)
+
+
+@pytest.mark.parametrize('wrong,error,words_', [
+    ({'epochs': 1.5}, TypeError, '`epochs` must be a whole number at least 1, got 1.5'),
+    ({'bs': 0}, ValueError, '`bs` must be at least 1, got 0'),
+    ({'lr': -1}, ValueError, '`lr` must be greater than 0, got -1'),
+    ({'wd': float('nan')}, ValueError, '`wd` must be at least 0, got nan'),
+    ({'train': torch.zeros(3)}, TypeError, '`train` must be a tuple of tensors'),
+    ({'train': (torch.zeros(0, 3), torch.zeros(0, 1))}, ValueError, '`train` must hold tensors of one length, at least 1'),
+    ({'valid': (torch.zeros(3, 3), torch.zeros(2, 1))}, ValueError, '`valid` must hold tensors of one length'),
+    ({'model': nn.ReLU()}, ValueError, '`model` must have parameters that require gradients, got none'),
+])
+def test_refusals_name_the_argument(words, wrong, error, words_):
+    model, data = model_and_data()
+    with pytest.raises(error, match=words_.replace('(', r'\(')): fit(**{'model': model, 'train': data} | wrong)
