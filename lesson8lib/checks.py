@@ -59,7 +59,7 @@ def test_same_fn(
         if (ga is None) != (gb is None): raise AssertionError(f'only one of the two gave input {i} a gradient')
         if ga is not None: test_same(ga, gb, rtol, atol)
 
-# %% ../nbs/00_checks.ipynb #3156f6d5
+# %% ../nbs/00_checks.ipynb #3f925817
 _kinds = {'int': 'whole numbers', 'float': 'floating-point numbers'}
 
 def _is_kind(x:Tensor, kind:str)->bool:
@@ -71,7 +71,7 @@ def check_axes(
     name:str, # what the caller's user calls the argument
     kind:str='', # 'int' or 'float', where the dtype matters
 )->tuple[int, ...]: # size of each axis
-    """Refuse a tensor that has not these axes; return the sizes
+    """Refuse a tensor that does not have these axes; return the sizes
 
     Raises TypeError for what is no tensor or of the wrong kind, ValueError for a wrong shape."""
     if not isinstance(x, Tensor): raise TypeError(f'`{name}` must be a tensor with axes ({", ".join(axes.split())}), got {type(x).__name__}')
@@ -82,11 +82,13 @@ def check_axes(
     if not fits: raise ValueError(f'`{name}` must have axes ({", ".join(names)}), got shape {tuple(x.shape)}')
     return tuple(x.shape)
 
-# %% ../nbs/00_checks.ipynb #c6251ce4
-def _interval(low, high, above)->str:
-    if above is not None: return f'greater than {above:g}' + ('' if high is None else f' and at most {high:g}')
-    if low is None: return 'a finite number' if high is None else f'at most {high:g}'
-    return f'at least {low:g}' if high is None else f'in [{low:g}, {high:g}]'
+# %% ../nbs/00_checks.ipynb #125cd0fa
+def _wanted(low, high, above, whole)->str:
+    "What `check_range` asks for, in words"
+    kind = 'a whole number' if whole else 'a finite number'
+    if above is not None: return f'{kind} greater than {above}' + ('' if high is None else f' and at most {high}')
+    if low is None: return kind if high is None else f'{kind} of at most {high}'
+    return f'{kind} of at least {low}' if high is None else f'{kind} in [{low}, {high}]'
 
 def check_range(
     value:float, # the argument to look at
@@ -99,14 +101,13 @@ def check_range(
     """Refuse a number outside of its range; return it
 
     Raises TypeError for what is no number (or no whole one), ValueError outside of the range, NaN and infinity among that."""
-    wanted = Integral if whole else Real
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        raise TypeError(f'`{name}` must be a {"whole " if whole else ""}number {_interval(low, high, above)}, got {value!r}')
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise TypeError(f'`{name}` must be {_wanted(low, high, above, whole)}, got {value!r}')
     fits = math.isfinite(value) and (low is None or value>=low) and (high is None or value<=high) and (above is None or value>above)
-    if not fits: raise ValueError(f'`{name}` must be {_interval(low, high, above)}, got {value}')
+    if not fits: raise ValueError(f'`{name}` must be {_wanted(low, high, above, whole)}, got {value}')
     return value
 
-# %% ../nbs/00_checks.ipynb #14cbc925
+# %% ../nbs/00_checks.ipynb #4dbb5223
 def check_index(
     index:Tensor, # row numbers, of any shape
     n:int, # number of rows: 0 … n-1 are allowed
@@ -114,8 +115,10 @@ def check_index(
 )->None:
     """Refuse row numbers outside of 0 … n-1
 
-    Raises TypeError for numbers that are not whole, IndexError with how many are outside, and the first few."""
-    if not _is_kind(index, 'int'): raise TypeError(f'`{name}` must hold {_kinds["int"]}, got {index.dtype}')
+    Raises TypeError for what is no tensor of int64 or int32, IndexError with how many are outside, and the first few.
+    (PyTorch takes a tensor of uint8 for a mask.)"""
+    if not isinstance(index, Tensor): raise TypeError(f'`{name}` must be a tensor of whole numbers, got {type(index).__name__}')
+    if index.dtype not in (torch.int64, torch.int32): raise TypeError(f'`{name}` must hold int64 or int32 row numbers, got {index.dtype}')
     if not index.numel(): return
     low, high = index.aminmax()
     if low>=0 and high<n: return
@@ -123,7 +126,7 @@ def check_index(
     first = ', '.join(str(i) for i in bad[:5].tolist()) + (', …' if len(bad)>5 else '')
     raise IndexError(f'`{name}` must lie in 0…{n-1}, got {len(bad)} outside: {first}')
 
-# %% ../nbs/00_checks.ipynb #0b148b7c
+# %% ../nbs/00_checks.ipynb #89babe62
 def unknown_names(
     names:list, # those that were not found
     known:list, # all that could have been
@@ -131,7 +134,7 @@ def unknown_names(
 )->KeyError: # to be raised by the caller
     "An error that says how many `names` are unknown, the first few of them, and what known name lies nearest to the first"
     first = ', '.join(repr(n) for n in names[:3]) + (', …' if len(names)>3 else '')
-    spelled = {str(k).lower(): k for k in known}
-    near = get_close_matches(str(names[0]).lower(), spelled, n=1)
+    spelled = {k.lower(): k for k in known if isinstance(k, str)}  # numbers have no spelling: 94 is not near 944
+    near = get_close_matches(names[0].lower(), spelled, n=1) if isinstance(names[0], str) else []
     hint = f'; nearest known: {spelled[near[0]]!r}' if near else ''
     return KeyError(f'{len(names)} unknown {what}{"" if len(names)==1 else "s"}: {first}{hint}')

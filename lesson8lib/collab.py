@@ -33,7 +33,7 @@ def sigmoid_range(
     if not check_range(low, 'low')<check_range(high, 'high'): raise ValueError(f'`high` must be greater than `low`, got low={low}, high={high}')
     return torch.sigmoid(x)*(high-low) + low
 
-# %% ../nbs/22_collab.ipynb #a4fec2c0
+# %% ../nbs/22_collab.ipynb #97b3516a
 class DotProduct(nn.Module):
     """Rating = user's row · item's row. Source: the lesson, 08:02"""
     def __init__(self,
@@ -44,9 +44,9 @@ class DotProduct(nn.Module):
         generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
     ):
         super().__init__()
+        _check_sizes(n_users, n_items, n_factors, y_range)
         self.user_factors = create_params(n_users, n_factors, generator=generator)
         self.item_factors = create_params(n_items, n_factors, generator=generator)
-        if y_range is not None: _check_y_range(y_range)
         self.y_range = y_range
 
     def forward(self,
@@ -56,8 +56,10 @@ class DotProduct(nn.Module):
         res = (self.user_factors[users]*self.item_factors[items]).sum(1)  # (b, f) -> (b)
         return res if self.y_range is None else sigmoid_range(res, *self.y_range)
 
-# %% ../nbs/22_collab.ipynb #fc62dc4b
-def _check_y_range(y_range)->None:
+# %% ../nbs/22_collab.ipynb #ba4c8273
+def _check_sizes(n_users, n_items, n_factors, y_range)->None:
+    for value,name in ((n_users, 'n_users'), (n_items, 'n_items'), (n_factors, 'n_factors')): check_range(value, name, low=1, whole=True)
+    if y_range is None: return
     if not isinstance(y_range, (tuple, list)) or len(y_range)!=2: raise TypeError(f'`y_range` must be a pair (low, high), got {y_range!r}')
     low, high = (check_range(v, 'y_range') for v in y_range)
     if low>=high: raise ValueError(f'`y_range` must go from a lower to a higher number, got {y_range}')
@@ -66,11 +68,11 @@ def _rows(model:nn.Module, x:Tensor)->tuple[Tensor, Tensor]:
     "Columns of users and items, both checked: a parameter would take -1 for its last row"
     check_axes(x, 'b 2', 'x', kind='int')
     users, items = x.unbind(1)  # (b, 2) -> two of (b)
-    check_index(users, len(model.user_factors), 'x[:,0], the users,')
-    check_index(items, len(model.item_factors), 'x[:,1], the items,')
+    check_index(users, len(model.user_factors), 'x[:,0] (users)')
+    check_index(items, len(model.item_factors), 'x[:,1] (items)')
     return users, items
 
-# %% ../nbs/22_collab.ipynb #0ffd9c8c
+# %% ../nbs/22_collab.ipynb #ab696071
 class RatingsData(NamedTuple):
     "Ratings as tensors, split into training and validation rows, and the vocabularies that say whose row is whose"
     users:Vocab # user -> row
@@ -85,7 +87,7 @@ class RatingsData(NamedTuple):
         item:str='title', # column with the names of items, str or int
         rating:str='rating', # column with the ratings, numbers
         valid_pct:float=.2, # share of rows to validate with, in [0, 1)
-        seed:int|None=42, # of the split; random if None
+        seed:int|None=42, # of the split; drawn from PyTorch's global random numbers if None
     )->'RatingsData':
         """Refuse what is not a table of ratings; number users and items; split
 
@@ -93,21 +95,24 @@ class RatingsData(NamedTuple):
         Raises KeyError for missing columns, TypeError for text where numbers belong, ValueError for missing values, for an empty table,
         and for fewer than two users or items."""
         _check_ratings(df, user, item, rating, valid_pct)
-        users, items = Vocab(df[user], 'user'), Vocab(df[item], 'item')
+        users, items = (_vocab(df, column, kind) for column,kind in ((user, 'user'), (item, 'item')))
         x = torch.stack([users.index(df[user]), items.index(df[item])], 1)
         y = torch.tensor(df[rating].to_numpy(dtype='float32'))
-        generator = torch.Generator()
-        if seed is None: generator.seed()
-        else: generator.manual_seed(seed)
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
         order = torch.randperm(len(df), generator=generator)
         cut = int(valid_pct*len(df))
         valid, train = order[:cut], order[cut:]
         return cls(users, items, (x[train], y[train]), (x[valid], y[valid]) if cut else None)
 
-# %% ../nbs/22_collab.ipynb #ce775d3f
+# %% ../nbs/22_collab.ipynb #548f588a
+def _vocab(df, column:str, kind:str)->Vocab:
+    try: return Vocab(df[column], kind)
+    except (TypeError, ValueError) as e: raise type(e)(str(e).replace('`items`', f'`df[{column!r}]`')) from None
+
 def _check_ratings(df, user:str, item:str, rating:str, valid_pct:float)->None:
     import pandas as pd
     if not isinstance(df, pd.DataFrame): raise TypeError(f'`df` must be a pandas DataFrame, got {type(df).__name__}')
+    if df.columns.has_duplicates: raise ValueError(f'`df` must have columns of different names, got {list(df.columns)}')
     missing = [c for c in (user, item, rating) if c not in df.columns]
     if missing: raise KeyError(f'`df` must have the columns {[user, item, rating]}; missing: {missing}, there are: {list(df.columns)}')
     if df.empty: raise ValueError('`df` must have at least one row, got none')
@@ -121,7 +126,7 @@ def _check_ratings(df, user:str, item:str, rating:str, valid_pct:float)->None:
     check_range(valid_pct, 'valid_pct', low=0)
     if valid_pct>=1: raise ValueError(f'`valid_pct` must be less than 1, or nothing is left to learn from, got {valid_pct}')
 
-# %% ../nbs/22_collab.ipynb #d06c4cd3
+# %% ../nbs/22_collab.ipynb #d80986b0
 class DotProductBias(nn.Module):
     """Rating = user's row · item's row + user's bias + item's bias, squeezed into a range
 
@@ -134,11 +139,11 @@ class DotProductBias(nn.Module):
         generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
     ):
         super().__init__()
+        _check_sizes(n_users, n_items, n_factors, y_range)
         self.user_factors = create_params(n_users, n_factors, generator=generator)
         self.user_bias = create_params(n_users, generator=generator)
         self.item_factors = create_params(n_items, n_factors, generator=generator)
         self.item_bias = create_params(n_items, generator=generator)
-        if y_range is not None: _check_y_range(y_range)
         self.y_range = y_range
 
     def forward(self,

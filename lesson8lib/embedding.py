@@ -28,7 +28,7 @@ def create_params(
     check_range(std, 'std', low=0)
     return nn.Parameter(torch.zeros(*size).normal_(0, std, generator=generator))
 
-# %% ../nbs/21_embedding.ipynb #5b9d2dd6
+# %% ../nbs/21_embedding.ipynb #6441154a
 class Embedding(nn.Module):
     """A matrix whose rows are looked up by number. Twin: `torch.nn.Embedding`, without its options
 
@@ -40,6 +40,7 @@ class Embedding(nn.Module):
         generator:torch.Generator|None=None, # where they come from; PyTorch's global one if None
     ):
         super().__init__()
+        for size,name in ((n, 'n'), (n_factors, 'n_factors')): check_range(size, name, low=1, whole=True)
         self.weight = create_params(n, n_factors, std=std, generator=generator)
 
     def forward(self, index:Int[Tensor, '*b'])->Float[Tensor, '*b f']:
@@ -48,12 +49,12 @@ class Embedding(nn.Module):
 
     def extra_repr(self)->str: return ', '.join(map(str, self.weight.shape))
 
-# %% ../nbs/21_embedding.ipynb #ac2b1f4e
+# %% ../nbs/21_embedding.ipynb #02ac3b0b
 def one_hot(
     index:Int[Tensor, '*b'], # numbers in 0 … n-1
     n:int, # how many there are
 )->Int[Tensor, '*b n']: # a 1 in place `index`, 0 elsewhere
-    "A 1 in the place that each number names, 0 elsewhere. Twin: `torch.nn.functional.one_hot` with `num_classes` given"
+    "A 1 in place `index` and 0 elsewhere. Raises IndexError outside of 0 … n-1. Twin: `torch.nn.functional.one_hot` with `num_classes` given"
     check_range(n, 'n', low=1, whole=True)
     check_index(index, n, 'index')
     return (index[...,None]==torch.arange(n, device=index.device)).long()

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .checks import check_axes, check_range
 
-# %% ../nbs/20_parameters.ipynb #481f2a15
+# %% ../nbs/20_parameters.ipynb #d80d8bd2
 class Parameter(Tensor):
     "A tensor with a label that says: train me. Twin: `torch.nn.Parameter`"
     def __new__(cls,
@@ -30,25 +30,24 @@ class Parameter(Tensor):
         if not isinstance(data, Tensor): raise TypeError(f'`data` must be a tensor, got {type(data).__name__}')
         return Tensor._make_subclass(cls, data, requires_grad)
 
-    def __repr__(self): return f'Parameter({self.data.tolist()})'
+    def __repr__(self): return f'Parameter containing:\n{self.data}'
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
-# %% ../nbs/20_parameters.ipynb #7cc48515
+# %% ../nbs/20_parameters.ipynb #b30a6f59
 class Module:
     "Remembers the parameters and modules that are assigned to its attributes. Twin: `torch.nn.Module`"
     def __init__(self): self._parameters, self._modules, self.training = {}, {}, True
 
     def __setattr__(self, name, value):
-        known = vars(self)
-        if '_parameters' in known and name in self._parameters and not isinstance(value, Parameter):
-            raise TypeError(f'`{name}` must stay a Parameter, got {type(value).__name__}: change its numbers in place, under torch.no_grad()')
-        if isinstance(value, (Parameter, Module)):
-            if '_parameters' not in known: raise AttributeError(f'call super().__init__() before assigning `{name}`')
-            mine, other = (self._parameters, self._modules) if isinstance(value, Parameter) else (self._modules, self._parameters)
-            other.pop(name, None)
-            mine[name] = value
-        elif '_modules' in known: self._modules.pop(name, None)
+        entered = {kind: vars(self).get(where) for kind,where in ((Parameter, '_parameters'), (Module, '_modules'))}
+        for kind,names in entered.items():
+            if names and name in names and not isinstance(value, kind):
+                raise TypeError(f'`{name}` must stay a {kind.__name__}, got {type(value).__name__}: what replaces it would not be trained')
+        for kind,names in entered.items():
+            if not isinstance(value, kind): continue
+            if names is None: raise AttributeError(f'call super().__init__() before assigning `{name}`')
+            names[name] = value
         super().__setattr__(name, value)
 
     def forward(self, *args): raise NotImplementedError(f'{type(self).__name__} must define `forward`')
@@ -112,7 +111,7 @@ def load_state_dict(self:Module,
         if mine[k].shape!=state[k].shape: raise ValueError(f'`state[{k!r}]` must have shape {tuple(mine[k].shape)}, got {tuple(state[k].shape)}')
     for k in mine: mine[k].copy_(state[k])
 
-# %% ../nbs/20_parameters.ipynb #6c9c75c1
+# %% ../nbs/20_parameters.ipynb #bd463fd4
 class Linear(Module):
     "A matrix product and a constant, `x @ weight.T + bias`. Twin: `torch.nn.Linear`, which also starts from these random numbers"
     def __init__(self,
@@ -137,8 +136,10 @@ class Sequential(Module):
     def __init__(self, *layers):
         super().__init__()
         for i,layer in enumerate(layers): setattr(self, str(i), layer)
-        self.layers = layers
+        self.n = len(layers)
+
+    def __getitem__(self, i:int): return getattr(self, str(i))
 
     def forward(self, x):
-        for layer in self.layers: x = layer(x)
+        for i in range(self.n): x = self[i](x)
         return x

@@ -19,11 +19,11 @@ from .checks import check_axes, check_range
 
 if TYPE_CHECKING: import matplotlib.axes
 
-# %% ../nbs/02_show.ipynb #d09c9e1c
+# %% ../nbs/02_show.ipynb #230fade0
 def _limit(x:Tensor, vmax:float|None)->float:
     "End of a scale that is symmetric around zero"
     if vmax is not None: return check_range(vmax, 'vmax', above=0)
-    known = x[~x.isnan()]
+    known = x[x.isfinite()]
     return float(known.abs().max()) or 1. if known.numel() else 1.
 
 def _new_ax(ax, width:float, height:float):
@@ -57,7 +57,7 @@ def show_matrix(
     ax.set_title(title)
     return ax
 
-# %% ../nbs/02_show.ipynb #dd777446
+# %% ../nbs/02_show.ipynb #1e6e886e
 def show_images(
     images:Float[Tensor, 'n h w'], # one-channel images, or kernels
     titles:Sequence|None=None, # words above each
@@ -76,13 +76,14 @@ def show_images(
         size = .8 if titles is None else 1.
         axes = plt.subplots(n_rows, min(n, cols), figsize=(.8*min(n, cols), size*n_rows*h/w), squeeze=False, layout='constrained')[1]
     axes, limit, signed = np.ravel(axes), _limit(images, vmax), bool((images<0).any())
+    if len(axes)<n: raise ValueError(f'`axes` must have a place for each of {n} images, got {len(axes)}')
     for ax in axes: ax.axis('off')
     for i,(ax,image) in enumerate(zip(axes, images, strict=False)):
         ax.imshow(image, cmap='RdBu_r' if signed else 'gray_r', vmin=-limit if signed else 0, vmax=limit)
         if titles is not None: ax.set_title(titles[i], fontsize=9)
     return axes[:n]
 
-# %% ../nbs/02_show.ipynb #323a7241
+# %% ../nbs/02_show.ipynb #37d592e9
 def show_points(
     points:Float[Tensor, 'n 2'], # place of each
     names:Sequence[str], # what to write beside each; the first have precedence
@@ -92,6 +93,7 @@ def show_points(
     "Draw points and, where there is room, their names"
     n, _ = check_axes(points, 'n 2', 'points')
     if len(names)!=n: raise ValueError(f'`names` must have one entry for each of {n} points, got {len(names)}')
+    if n_names is not None: check_range(n_names, 'n_names', low=0, whole=True)
     points, ax = points.detach().cpu().float(), _new_ax(ax, 7, 4)
     ax.margins(.1)
     ax.scatter(*points.T, s=12, color='tab:red')

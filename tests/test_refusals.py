@@ -1,0 +1,73 @@
+"Bad input that users are likely to give: each refusal names the argument, what was wanted and what came"
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from lesson8lib.checks import check_range
+from lesson8lib.collab import DotProductBias, RatingsData
+from lesson8lib.data import Vocab
+from lesson8lib.embedding import Embedding, one_hot
+from lesson8lib.show import show_images, show_matrix, show_points
+from lesson8lib.training import batches, evaluate, sgd_step
+
+pytestmark = pytest.mark.usefixtures('words')
+TABLE = pd.DataFrame({'user': ['ann', 'bob']*4, 'title': list('abcd')*2, 'rating': range(8)})
+nan = float('nan')
+
+
+def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
+
+
+@pytest.mark.parametrize('call,error,words_', [
+    # rows
+    (lambda: Embedding(3, 2)([1, 2]), TypeError, '`index` must be a tensor of whole numbers, got list'),
+    (lambda: Embedding(3, 2)(torch.tensor([1, 0], dtype=torch.uint8)), TypeError, '`index` must hold int64 or int32 row numbers, got torch.uint8'),
+    (lambda: one_hot(torch.tensor([3]), 3), IndexError, '`index` must lie in 0…2, got 1 outside: 3'),
+    (lambda: DotProductBias(3, 3)(torch.ones(1, 2)), TypeError, '`x` must hold whole numbers, got torch.float32'),
+    # sizes
+    (lambda: Embedding(0, 3), ValueError, '`n` must be a whole number of at least 1, got 0'),
+    (lambda: DotProductBias(3, 0), ValueError, '`n_items` must be a whole number of at least 1, got 0'),
+    (lambda: DotProductBias(3, 3, 1.5), TypeError, '`n_factors` must be a whole number of at least 1, got 1.5'),
+    (lambda: DotProductBias(3, 3, y_range=5), TypeError, '`y_range` must be a pair (low, high), got 5'),
+    (lambda: DotProductBias(3, 3, y_range=('a', 5)), TypeError, "`y_range` must be a finite number, got 'a'"),
+    (lambda: check_range(float('inf'), 'wd', low=0), ValueError, '`wd` must be a finite number of at least 0, got inf'),
+    (lambda: check_range(1234567, 'n', high=10), ValueError, '`n` must be a finite number of at most 10, got 1234567'),
+    # tables of ratings
+    (lambda: RatingsData.from_df([1, 2]), TypeError, '`df` must be a pandas DataFrame, got list'),
+    (lambda: table(user=np.arange(8)/2), TypeError, "`df['user']` must be all str or all int, got users of type float"),
+    (lambda: table(user=pd.date_range('2020', periods=8)), TypeError, "`df['user']` must be all str or all int, got users of type datetime64"),
+    (lambda: table(title=['#na#', 'b']*4), ValueError, "`df['title']` must not contain '#na#', which stands for unknown items"),
+    (lambda: table(user=['ann', None]*4), ValueError, "`df['user']` must have a value in every row, got 4 missing"),
+    (lambda: table(rating=[True, False]*4), TypeError, "`df['rating']` must hold numbers, got bool"),
+    (lambda: table(rating=[float('inf')]*8), ValueError, "`df['rating']` must hold finite numbers, got infinity"),
+    (lambda: RatingsData.from_df(pd.concat([TABLE, TABLE.user], axis=1)), ValueError, '`df` must have columns of different names'),
+    (lambda: RatingsData.from_df(TABLE, valid_pct=1), ValueError, '`valid_pct` must be less than 1'),
+    # names
+    (lambda: Vocab('abc'), TypeError, "`items` must be a column of names, got one text, 'abc'"),
+    (lambda: Vocab([1, 2]).index([3, 3, 4, 1]), KeyError, '2 unknown items: 3, 4'),
+    (lambda: Vocab(['Fargo']).index('#na#'), KeyError, "1 unknown item: '#na#'"),
+    # training
+    (lambda: sgd_step(torch.ones(2, requires_grad=True), .1), TypeError, '`params` must be a list of parameters, got one tensor'),
+    (lambda: list(batches((torch.ones(3), torch.ones(2)), 2)), ValueError, '`tensors` must be of one length, got lengths [3, 2]'),
+    (lambda: list(batches((torch.ones(3),), -2)), ValueError, '`bs` must be a whole number of at least 1, got -2'),
+    (lambda: evaluate(torch.nn.Linear(1, 1), (torch.ones(3, 1),)), TypeError, '`data` must be a tuple of tensors (inputs, …, target), got (Tensor)'),
+    # pictures
+    (lambda: show_images(torch.ones(3, 2, 2), axes=show_images(torch.ones(2, 2, 2))), ValueError, '`axes` must have a place for each of 3 images, got 2'),
+    (lambda: show_points(torch.ones(2, 2), ['a', 'b'], n_names=-1), ValueError, '`n_names` must be a whole number of at least 0, got -1'),
+    (lambda: show_matrix(torch.ones(2, 2), vmax=0), ValueError, '`vmax` must be a finite number greater than 0, got 0'),
+])
+def test_it_is_refused_in_words(call, error, words_):
+    with pytest.raises(error) as e: call()
+    assert words_ in str(e.value)
+
+
+def test_names_of_any_column_are_found():
+    vocab = Vocab(np.array([7, 5, 7]))
+    for names in ([5, 7], (5, 7), np.array([5, 7]), pd.Series([5, 7]), torch.tensor([5, 7]), (n for n in (5, 7))): assert vocab.index(names).tolist()==[1, 2]
+    assert vocab.index(np.int64(7)).ndim==0 and '#na#' not in vocab
+    assert Vocab(pd.Series(['b', 'a'], dtype='category')).index(['a', 'b']).tolist()==[1, 2]
+
+
+def test_infinite_numbers_do_not_spoil_a_color_scale():
+    assert show_matrix(torch.tensor([[1., float('inf'), nan]])).images[0].get_clim()==(-1, 1)
