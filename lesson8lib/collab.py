@@ -33,7 +33,7 @@ def sigmoid_range(
     if not check_range(low, 'low')<check_range(high, 'high'): raise ValueError(f'`high` must be greater than `low`, got low={low}, high={high}')
     return torch.sigmoid(x)*(high-low) + low
 
-# %% ../nbs/22_collab.ipynb #97b3516a
+# %% ../nbs/22_collab.ipynb #87978201
 class DotProduct(nn.Module):
     """Rating = user's row · item's row. Source: the lesson, 08:02"""
     def __init__(self,
@@ -43,6 +43,7 @@ class DotProduct(nn.Module):
         y_range:tuple[float, float]|None=None, # lowest and highest rating, a little widened; unbounded if None
         generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
     ):
+        "Small random factors"
         super().__init__()
         _check_sizes(n_users, n_items, n_factors, y_range)
         self.user_factors = create_params(n_users, n_factors, generator=generator)
@@ -126,7 +127,7 @@ def _check_ratings(df, user:str, item:str, rating:str, valid_pct:float)->None:
     check_range(valid_pct, 'valid_pct', low=0)
     if valid_pct>=1: raise ValueError(f'`valid_pct` must be less than 1, or nothing is left to learn from, got {valid_pct}')
 
-# %% ../nbs/22_collab.ipynb #d80986b0
+# %% ../nbs/22_collab.ipynb #d421126c
 class DotProductBias(nn.Module):
     """Rating = user's row · item's row + user's bias + item's bias, squeezed into a range
 
@@ -138,6 +139,7 @@ class DotProductBias(nn.Module):
         y_range:tuple[float, float]|None=(0, 5.5), # lowest and highest rating, a little widened; unbounded if None
         generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
     ):
+        "Small random factors and biases"
         super().__init__()
         _check_sizes(n_users, n_items, n_factors, y_range)
         self.user_factors = create_params(n_users, n_factors, generator=generator)

@@ -28,7 +28,7 @@ def create_params(
     check_range(std, 'std', low=0)
     return nn.Parameter(torch.zeros(*size).normal_(0, std, generator=generator))
 
-# %% ../nbs/21_embedding.ipynb #6441154a
+# %% ../nbs/21_embedding.ipynb #cc88f370
 class Embedding(nn.Module):
     """A matrix whose rows are looked up by number. Twin: `torch.nn.Embedding`, without its options
 
@@ -39,6 +39,7 @@ class Embedding(nn.Module):
         std:float=.01, # standard deviation of the first numbers
         generator:torch.Generator|None=None, # where they come from; PyTorch's global one if None
     ):
+        "Small random rows"
         super().__init__()
         for size,name in ((n, 'n'), (n_factors, 'n_factors')): check_range(size, name, low=1, whole=True)
         self.weight = create_params(n, n_factors, std=std, generator=generator)

@@ -159,7 +159,7 @@ def fix_cell(
         # without blank lines around it, Markdown in a folded block stays as it is
         src = re.sub(r'</summary>\n*(?=[^\n])|\n+(?=</details>)', lambda m: m[0].rstrip('\n') + '\n\n', src)
         src = fix_links(re.sub(r'\A(#\|.*\n?)+', '', src), stems, url)
-    else: src = re.sub(r'^#\| (exports|code-fold|code-summary):.*\n', '', src, flags=re.M)
+    else: src = re.sub(r'^#\| (exports|code-fold|code-summary|cuda):.*\n', '', src, flags=re.M)
     cell['source'] = src.splitlines(keepends=True)
     for out in cell.get('outputs', []):
         data = out.get('data', {})
