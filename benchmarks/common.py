@@ -15,14 +15,21 @@ def _cpu()->str:
     return f'{len(names)} × {names[0]}' if names else platform.processor() or platform.machine()
 
 
+def _git(*args:str)->str: return subprocess.run(['git', *args], capture_output=True, text=True, cwd=RESULTS.parents[1]).stdout.strip()
+
+
+def _commit()->str:
+    "The commit measured, marked where files other than results differ from it"
+    return _git('rev-parse', '--short', 'HEAD') + ('-dirty' if _git('status', '--porcelain', '--', '.', ':!benchmarks/results') else '')
+
+
 def save(
     name:str, # file name without its ending
     results:dict, # what was measured
     packages:tuple[str, ...]=('torch', 'fastai', 'numpy', 'pandas'), # whose versions matter
 )->None:
     "Write results/NAME.json, with the machine, the versions and the commit they were measured at"
-    commit = subprocess.run(['git', 'describe', '--always', '--dirty'], capture_output=True, text=True, cwd=RESULTS.parent).stdout.strip()
     about = {'machine': _cpu(), 'system': platform.system(), 'python': platform.python_version(),
-             'versions': {p: version(p) for p in packages}, 'commit': commit}
+             'versions': {p: version(p) for p in packages}, 'commit': _commit()}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS/f'{name}.json').write_text(json.dumps({'about': about, **results}, indent=1)+'\n')
