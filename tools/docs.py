@@ -124,13 +124,13 @@ def order_docs(
     "Put the documentation of each name directly before the `#| exports` cell that defines it, without a second signature"
     out = list(cells)
     for src in [c for c in cells if defined(c)]:
-        i, names = out.index(src), defined(src)
-        lo, hi = i, i + 1
-        while lo > 0 and shown_name(out[lo-1]) in names: lo -= 1
-        while hi < len(out) and shown_name(out[hi]) in names: hi += 1
-        docs = sorted(out[lo:i] + out[i+1:hi], key=lambda c: names.index(shown_name(c)))
-        out[lo:hi] = docs + [src]
-        for c in docs: c['has_source'] = True
+        names = defined(src)
+        docs = sorted((c for c in out if shown_name(c) in names), key=lambda c: names.index(shown_name(c)))
+        for c in docs:  # nbdev moves some of them too far up
+            out.remove(c)
+            c['has_source'] = True
+        i = out.index(src)
+        out[i:i] = docs
     return out
 
 def yield_anchors(
