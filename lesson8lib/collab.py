@@ -57,14 +57,7 @@ class DotProduct(nn.Module):
         res = (self.user_factors[users]*self.item_factors[items]).sum(1)  # (b, f) -> (b)
         return res if self.y_range is None else sigmoid_range(res, *self.y_range)
 
-# %% ../nbs/22_collab.ipynb #ba4c8273
-def _check_sizes(n_users, n_items, n_factors, y_range)->None:
-    for value,name in ((n_users, 'n_users'), (n_items, 'n_items'), (n_factors, 'n_factors')): check_range(value, name, low=1, whole=True)
-    if y_range is None: return
-    if not isinstance(y_range, (tuple, list)) or len(y_range)!=2: raise TypeError(f'`y_range` must be a pair (low, high), got {y_range!r}')
-    low, high = (check_range(v, 'y_range') for v in y_range)
-    if low>=high: raise ValueError(f'`y_range` must go from a lower to a higher number, got {y_range}')
-
+# %% ../nbs/22_collab.ipynb #f53d4bb4
 def _rows(model:nn.Module, x:Tensor)->tuple[Tensor, Tensor]:
     "Columns of users and items, both checked: a parameter would take -1 for its last row"
     check_axes(x, 'b 2', 'x', kind='int')
@@ -72,6 +65,14 @@ def _rows(model:nn.Module, x:Tensor)->tuple[Tensor, Tensor]:
     check_index(users, len(model.user_factors), 'x[:,0] (users)')
     check_index(items, len(model.item_factors), 'x[:,1] (items)')
     return users, items
+
+# %% ../nbs/22_collab.ipynb #ca986183
+def _check_sizes(n_users, n_items, n_factors, y_range)->None:
+    for value,name in ((n_users, 'n_users'), (n_items, 'n_items'), (n_factors, 'n_factors')): check_range(value, name, low=1, whole=True)
+    if y_range is None: return
+    if not isinstance(y_range, (tuple, list)) or len(y_range)!=2: raise TypeError(f'`y_range` must be a pair (low, high), got {y_range!r}')
+    low, high = (check_range(v, 'y_range') for v in y_range)
+    if low>=high: raise ValueError(f'`y_range` must go from a lower to a higher number, got {y_range}')
 
 # %% ../nbs/22_collab.ipynb #ab696071
 class RatingsData(NamedTuple):
@@ -105,7 +106,7 @@ class RatingsData(NamedTuple):
         valid, train = order[:cut], order[cut:]
         return cls(users, items, (x[train], y[train]), (x[valid], y[valid]) if cut else None)
 
-# %% ../nbs/22_collab.ipynb #548f588a
+# %% ../nbs/22_collab.ipynb #ae0da169
 def _vocab(df, column:str, kind:str)->Vocab:
     try: return Vocab(df[column], kind)
     except (TypeError, ValueError) as e: raise type(e)(str(e).replace('`items`', f'`df[{column!r}]`')) from None

@@ -69,7 +69,7 @@ def one_cycle(
     if done<.25: return _cosine(lr/25, lr, done/.25), _cosine(.95, .85, done/.25)
     return _cosine(lr, lr/1e5, (done-.25)/.75), _cosine(.85, .95, (done-.25)/.75)
 
-# %% ../nbs/04_training.ipynb #23f3a798
+# %% ../nbs/04_training.ipynb #76e4c93d
 def _param_groups(model:nn.Module, wd:float)->list[dict]:
     "Parameters with and without weight decay, as fastai's `wd_bn_bias=False` divides them"
     from torch.nn.modules.batchnorm import _NormBase
@@ -91,6 +91,7 @@ def _predict(model:nn.Module, batch:tuple[Tensor, ...])->tuple[Tensor, Tensor]:
                          'PyTorch would stretch one over the other, and the loss would mean nothing')
     return pred, target
 
+# %% ../nbs/04_training.ipynb #a1e884e9
 def _check_data(name:str, data:Sequence[Tensor])->None:
     if not isinstance(data, (tuple, list)) or len(data)<2 or not all(isinstance(t, Tensor) for t in data):
         got = f'({", ".join(type(t).__name__ for t in data)})' if isinstance(data, (tuple, list)) else type(data).__name__
@@ -170,7 +171,7 @@ def fit(
         except KeyboardInterrupt: warnings.warn(f'interrupted after {len(rows)} of {epochs} epochs; the model keeps what it has learned', stacklevel=2)
     return pd.DataFrame(rows, columns=None if rows else ['epoch', 'train_loss']).set_index('epoch')
 
-# %% ../nbs/04_training.ipynb #5844cc4c
+# %% ../nbs/04_training.ipynb #e96449b3
 def _check_fit(model, train, valid, epochs, lr, wd, bs, device)->None:
     _check_data('train', train)
     if valid is not None: _check_data('valid', valid)
@@ -195,6 +196,7 @@ def _bar(total:int, progress:bool):
     from tqdm.auto import tqdm
     return tqdm(total=total, unit='batch', disable=not progress or bool(os.environ.get('IN_TEST') or os.environ.get('TQDM_DISABLE')))
 
+# %% ../nbs/04_training.ipynb #8ed6884c
 def _fit_epoch(model, rows, loss, opt, cycle, bar)->float:
     "One round through the batches in `rows`; gives the mean loss over them"
     total = n = 0
