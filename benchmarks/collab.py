@@ -10,6 +10,7 @@ import torch
 from common import save
 from fastai.collab import CollabDataLoaders, collab_learner
 from fastai.tabular.core import TabDataLoader
+from fastai.torch_core import set_seed
 from tqdm import tqdm
 
 from lesson8lib.collab import DotProduct, DotProductBias, RatingsData
@@ -39,9 +40,8 @@ def run_ours(ratings, seed:int, model_class, model_args:dict, fit_args:dict)->tu
 
 
 def run_fastai(ratings, seed:int, loader_args:dict)->tuple[float, float]:
-    from fastai.torch_core import set_seed
+    set_seed(seed, reproducible=True)  # before the loader is made, which draws the seed of its shuffling
     dls = CollabDataLoaders.from_df(ratings, user_name='user', item_name='title', rating_name='rating', seed=seed, bs=64, **loader_args)
-    set_seed(seed, reproducible=True)
     learn = collab_learner(dls, n_factors=50, y_range=(0, 5.5))
     start = time.perf_counter()
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(5, 5e-3, wd=.1)
