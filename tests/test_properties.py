@@ -13,7 +13,7 @@ from torch import nn
 from lesson8lib.checks import check_axes, check_index
 from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
-from lesson8lib.collab import DotProductBias, RatingsData, sigmoid_range
+from lesson8lib.collab import DotProduct, DotProductBias, RatingsData, sigmoid_range
 from lesson8lib.data import Vocab
 from lesson8lib.embedding import Embedding, one_hot
 from lesson8lib.parameters import Linear
@@ -59,6 +59,15 @@ def test_dot_product_bias_is_fastais(b, n_users, n_items, f, y_range, seed):
     w = torch.randn(b)
     for m in (ours, theirs): (m(x)*w).sum().backward()
     for name,emb in pairs.items(): same(getattr(ours, name).grad, emb.weight.grad.view(getattr(ours, name).shape))
+
+
+@many
+@given(st.integers(0, 9), sizes, sizes, sizes, st.sampled_from([None, (0, 5.5), (-1, 1)]), seeds)
+def test_dot_product_is_a_matrix_product(b, n_users, n_items, f, y_range, seed):
+    model = DotProduct(n_users, n_items, f, y_range, torch.Generator().manual_seed(seed))
+    users, items = rand_index((b,), n_users, seed), rand_index((b,), n_items, seed+1)
+    dot = (model.user_factors @ model.item_factors.T)[users, items]
+    same(model(torch.stack([users, items], 1)), dot if y_range is None else fastai_sigmoid_range(dot, *y_range))
 
 
 @many

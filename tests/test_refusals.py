@@ -7,7 +7,7 @@ import torch
 from lesson8lib.checks import check_range
 from lesson8lib.collab import DotProductBias, RatingsData
 from lesson8lib.data import Vocab
-from lesson8lib.embedding import Embedding, one_hot
+from lesson8lib.embedding import Embedding, create_params, one_hot
 from lesson8lib.show import show_images, show_matrix, show_points
 from lesson8lib.training import batches, evaluate, sgd_step
 
@@ -26,6 +26,8 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
     (lambda: one_hot(torch.tensor([3]), 3), IndexError, '`index` must lie in 0…2, got 1 outside: 3'),
     (lambda: DotProductBias(3, 3)(torch.ones(1, 2)), TypeError, '`x` must hold whole numbers, got torch.float32'),
     # sizes
+    (lambda: create_params(3, std=-1), ValueError, '`std` must be a finite number of at least 0, got -1'),
+    (lambda: one_hot(torch.tensor([0]), 0), ValueError, '`n` must be a whole number of at least 1, got 0'),
     (lambda: Embedding(0, 3), ValueError, '`n` must be a whole number of at least 1, got 0'),
     (lambda: DotProductBias(3, 0), ValueError, '`n_items` must be a whole number of at least 1, got 0'),
     (lambda: DotProductBias(3, 3, 1.5), TypeError, '`n_factors` must be a whole number of at least 1, got 1.5'),
@@ -71,3 +73,8 @@ def test_names_of_any_column_are_found():
 
 def test_infinite_numbers_do_not_spoil_a_color_scale():
     assert show_matrix(torch.tensor([[1., float('inf'), nan]])).images[0].get_clim()==(-1, 1)
+
+
+def test_as_many_names_are_written_as_wanted():
+    points = torch.tensor([[0., 0.], [1., 1.], [2., 2.]])
+    assert [len(show_points(points, ['a', 'b', 'c'], n_names=n).texts) for n in (None, 0, 2)]==[3, 0, 2]

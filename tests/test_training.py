@@ -1,4 +1,5 @@
 "What `fit` does to the process around it: Ctrl-C, the progress bar, random numbers, modes"
+import inspect
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ import torch
 from conftest import ROOT
 from torch import nn
 
+from lesson8lib import training
 from lesson8lib.checks import test_same as same
 from lesson8lib.training import evaluate, fit, lr_find
 
@@ -151,3 +153,35 @@ def test_frozen_and_shared_parameters():
 def test_refusals_name_the_argument(words, wrong, error, words_):
     model, data = model_and_data()
     with pytest.raises(error, match=re.escape(words_)): fit(**{'model': model, 'train': data} | wrong)
+
+
+def test_the_defaults_are_the_lessons_recipe():
+    defaults = {k: p.default for k,p in inspect.signature(fit).parameters.items()}
+    assert {k: defaults[k] for k in ('epochs', 'lr', 'wd', 'bs', 'shuffle')}=={'epochs': 5, 'lr': 5e-3, 'wd': .1, 'bs': 64, 'shuffle': True}
+    assert defaults['loss'] is nn.functional.mse_loss
+
+
+@pytest.mark.parametrize('n,bs', [(12, 4), (13, 4), (3, 5)])
+def test_the_cycle_begins_at_0_and_ends_one_step_before_1(monkeypatch, n, bs):
+    done = []
+    cycle = training.one_cycle
+    monkeypatch.setattr(training, 'one_cycle', lambda share, lr: done.append(share) or cycle(share, lr))
+    fit(nn.Linear(2, 1), (torch.zeros(n, 2), torch.zeros(n, 1)), epochs=3, bs=bs)
+    steps = 3*-(-n//bs)
+    assert done==[i/steps for i in range(steps)]
+
+
+def test_every_row_counts_alike_in_the_losses():
+    "Also where the last batch is a small one"
+    model = nn.Linear(1, 1)
+    nn.init.zeros_(model.weight), nn.init.zeros_(model.bias)
+    y = torch.tensor([0., 0, 0, 0, 10])[:,None]
+    history = fit(model, (torch.zeros(5, 1), y), (torch.zeros(5, 1), y), epochs=1, lr=1e-12, bs=4, shuffle=False)
+    assert history.train_loss.item()==pytest.approx(20) and history.valid_loss.item()==pytest.approx(20)
+
+
+def test_biases_of_layers_and_normalization_do_not_decay():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.LayerNorm(3), nn.Embedding(4, 3))
+    decayed, free = training._param_groups(model, .1)
+    assert [p.shape for p in decayed['params']]==[(3, 2), (4, 3)] and (decayed['weight_decay'], free['weight_decay'])==(.1, 0)
+    assert len(free['params'])==5
