@@ -33,7 +33,7 @@ def _new_ax(ax, width:float, height:float):
     import matplotlib.pyplot as plt
     return plt.subplots(figsize=(width, height), layout='constrained')[1]
 
-# %% ../nbs/02_show.ipynb #21c9fecf
+# %% ../nbs/02_show.ipynb #646959be
 def show_matrix(
     x:Float[Tensor, 'rows cols'], # numbers; NaN is drawn as an empty cell
     ax:'matplotlib.axes.Axes|None'=None, # where to draw; a new figure if None
@@ -51,7 +51,7 @@ def show_matrix(
     limit = _limit(x, vmax)
     ax.imshow(np.ma.masked_invalid(x.numpy()), cmap='RdBu_r', vmin=-limit, vmax=limit, aspect='auto')
     for i,j in (~x.isnan()).nonzero().tolist():
-        dark = abs(x[i,j])>.6*limit
+        dark = x[i,j].isfinite() and abs(x[i,j])>.6*limit
         ax.text(j, i, f'{x[i,j]:.{digits}f}', ha='center', va='center', color='white' if dark else 'black', fontsize=9)
     ax.set_xticks(range(n_cols) if len(cols) else [], cols)
     ax.set_yticks(range(n_rows) if len(rows) else [], rows)

@@ -1,6 +1,6 @@
 """One step of gradient descent, then the whole loop that fits any model of this library
 
-One step of gradient descent, and the loop that fits a model: `sgd_step`, `batches`, `one_cycle`, `fit`, `evaluate`, `lr_find`, `show_history`. Twins: `torch.optim.SGD`, and `fit_one_cycle` and `lr_find` of fastai's `Learner`.
+One step of gradient descent, and the loop that fits a model: `sgd_step`, `batches`, `one_cycle`, `fit`, `evaluate`, `lr_find`, `show_history`. Twins: `torch.optim.SGD`, and fastai's `fit_one_cycle` and learning rate finder.
 
 Docs: https://lesson8lib.github.io/lesson8lib/training.html.md"""
 
@@ -231,7 +231,7 @@ def show_history(
     ax.legend()
     return ax
 
-# %% ../nbs/04_training.ipynb #e2d0653a
+# %% ../nbs/04_training.ipynb #2c1e4d3c
 def _valley(losses:list[float])->int:
     "Index half way along the longest falling stretch; fastai's `valley`"
     longest = [1]*len(losses)
@@ -261,7 +261,7 @@ def lr_find(
     check_range(steps, 'steps', low=6, whole=True)
     at = next(model.parameters()).device
     before = {k: v.clone() for k,v in model.state_dict().items()}
-    opt = torch.optim.AdamW(_param_groups(model, wd), lr=low, betas=(.95, .99), eps=1e-5)
+    opt = torch.optim.AdamW(_param_groups(model, wd), lr=low, betas=(.9, .99), eps=1e-5)
     opt.zero_grad()
     rates, losses, average = [], [], 0.
     with _seeded(seed, at) as generator, _mode(model, training=True):

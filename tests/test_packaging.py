@@ -82,3 +82,20 @@ def test_contents(dist):
     assert {'lesson8lib/py.typed', 'lesson8lib/_modidx.py'} | static <= wheel & sdist
     assert {'settings.ini', 'setup.py', 'pyproject.toml', 'LICENSE', 'README.md'} <= sdist
     assert {n.partition('/')[0] for n in wheel if '.dist-info/' not in n} == {'lesson8lib'}
+
+
+def test_what_is_imported_is_required():
+    "Also what a function imports when it is first called, which no import of the package would miss"
+    import ast
+    import re
+    import sys
+    from configparser import ConfigParser
+    cfg = ConfigParser(delimiters=['='], interpolation=None)
+    cfg.read(ROOT/'settings.ini')
+    required = {re.match(r'[\w-]+', r)[0] for r in cfg['package']['requirements'].split()}
+    imported = set()
+    for py in (ROOT/'lesson8lib').glob('*.py'):
+        for node in ast.walk(ast.parse(py.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Import): imported |= {a.name.split('.')[0] for a in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level: imported.add(node.module.split('.')[0])
+    assert imported - set(sys.stdlib_module_names) - {'lesson8lib'} == required

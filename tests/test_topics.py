@@ -34,4 +34,4 @@ def test_a_topic_is_answered_with_evidence(topic, site):
     name, number = topic['page'].split('_', 1)[1], f't{int(topic["number"]):03}'
     found = sections((site/f'{name}.html').read_text(encoding='utf-8'))
     assert number in found, f'{name}.html has no heading with id {number}: {topic["topic"]}'
-    assert re.search(r'<code|<img|<table', found[number]), f'{name}.html#{number} has neither a cell nor a figure below it'
+    assert re.search(r'class="[^"]*(sourceCode|cell)|<img|<table', found[number]), f'{name}.html#{number} has neither a cell nor a figure below it'

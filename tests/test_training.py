@@ -17,7 +17,8 @@ from lesson8lib.checks import test_same as same
 from lesson8lib.training import evaluate, fit, lr_find
 
 SCRIPT = '''
-import torch
+import signal, torch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
 from lesson8lib.training import fit
 torch.manual_seed(0)
 model, x = torch.nn.Linear(3, 1), torch.randn(1000, 3)
@@ -40,7 +41,8 @@ def test_ctrl_c_keeps_what_was_learned():
     assert process.stdout.readline()=='started\n'
     time.sleep(3)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    try: out, err = process.communicate(timeout=60)
+    finally: process.kill()
     epochs, learned, training = out.split()
     assert process.returncode==0 and int(epochs)>1 and (learned, training)==('True', 'True')
     assert f'interrupted after {epochs} of 1000000 epochs' in err
@@ -185,3 +187,32 @@ def test_biases_of_layers_and_normalization_do_not_decay():
     decayed, free = training._param_groups(model, .1)
     assert [p.shape for p in decayed['params']]==[(3, 2), (4, 3)] and (decayed['weight_decay'], free['weight_decay'])==(.1, 0)
     assert len(free['params'])==5
+
+
+def test_lr_find_is_fastais():
+    "The same rates and the same smoothed losses on the same rows"
+    import copy
+    import fastai.callback.schedule  # noqa: F401
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner
+    from torch.utils.data import DataLoader, TensorDataset
+    torch.manual_seed(0)
+    model, x, y = nn.Linear(3, 1), torch.randn(40, 3), torch.randn(40, 1)
+    loader = DataLoader(TensorDataset(x, y), batch_size=40)
+    learn = Learner(DataLoaders(loader, loader), copy.deepcopy(model), loss_func=nn.functional.mse_loss, wd=.1)
+    with learn.no_bar(), learn.no_logging(): learn.lr_find(show_plot=False, suggest_funcs=())
+    ours = lr_find(model, (x, y), bs=40, wd=.1, seed=0)
+    n = len(ours)
+    same(torch.tensor(ours.lr.tolist()), torch.tensor(learn.recorder.lrs[10:10+n]), rtol=1e-5, atol=0)
+    same(torch.tensor(ours.loss.tolist()), torch.stack(learn.recorder.losses[10:10+n]), rtol=1e-3, atol=1e-4)
+
+
+def test_a_parameter_tied_by_assignment_is_moved_once_a_step():
+    a, b = nn.Linear(3, 3), nn.Linear(3, 3)
+    b.weight = a.weight
+    groups = training._param_groups(nn.Sequential(a, b), .1)
+    assert [len(g['params']) for g in groups]==[1, 2]
+
+
+def test_whole_numbers_of_another_shape_are_refused_too(words):
+    with pytest.raises(ValueError, match='must predict the shape'): fit(nn.Linear(2, 1), (torch.zeros(4, 2), torch.arange(4)))
