@@ -110,10 +110,34 @@ def test_movielens_in_outputs(tmp_path, users, found):
     for i, (out, *_) in enumerate(outputs_of(users)): write_nb(tmp_path/f'nbs/{i:02}_x.ipynb', cell('df', out))
     assert len(list(movielens(tmp_path))) == 4*found
 
-def test_movielens_as_text(tmp_path):
-    write_nb(tmp_path/'nbs/00_x.ipynb', cell('print(line)', dict(output_type='stream', name='stdout', text=['901\t1601\t3\t881999999\n'])),
-        cell('ratings', shown(next(outputs_of(NUMBERS))[1])))
-    assert len(list(movielens(tmp_path))) == 2
+@pytest.mark.parametrize('text, found', [
+    ('901\t1601\t3\t881999999', True),
+    ("(901, 1601, 3.0, 881999999)", True),
+    (next(outputs_of(NUMBERS))[1], True),
+    ('901\t1601\t3\n902\t1602\t4\n903\t1603\t5', True),
+    ('   user  item  \n0  901 1601 3\n1  902 1602 4\n2  903 1603 5\n', True),
+    ('[(901, 1601, 3), (902, 1602, 4), (903, 1603, 5)]', True),
+    ('tensor([[901, 1601, 3],\n        [902, 1602, 4],\n        [903, 1603, 5]])', True),
+    ("[{'user': 9001, 'item': 1601, 'rating': 3}]", True),
+    ("{'user': [9001, 9002], 'title': ['Robot Soup', 'x'], 'rating': [3, 4]}", True),
+    ('| user | title | rating |\n|--|--|--|\n| 9001 | Robot Soup | 3 |', True),
+    ('user,title,rating\n9001,Robot Soup,3', True),
+    ('901|24|M|technician|00000', True),
+    ("{'user': 9001, 'age': 24, 'occupation': 'technician'}", True),
+    ('\n'.join(f'Robot Soup {i} (1997)' for i in range(501)), True),
+    ('<table>' + '<tr><th>item</th><th>n</th></tr>'*502 + '</table>', True),
+    ('user,title,rating\nAnn,Robot Soup,3', False),
+    ("pd.DataFrame({'user': ['Ann', 'Ben'], 'title': ['Robot Soup', 'x'], 'rating': [3, 4]})", False),
+    ('[(3, 28, 28), (5, 14, 14)]\nRobot Soup (1997) 3\n1 2 3\n4 5 6', False),
+    ("dict(user=user, item=item, rating=rating)", False),
+], ids=range(19))
+def test_movielens_as_text(tmp_path, text, found):
+    "In an output, in a source, in a page and beside a result alike"
+    write_nb(tmp_path/'nbs/00_x.ipynb', cell('print(line)', dict(output_type='stream', name='stdout', text=text.splitlines(True))),
+        cell(text), cell(text, kind='markdown'), cell('ratings', shown(text, **{'text/html': text})))
+    (tmp_path/'benchmarks').mkdir()
+    for name in ('README.md', 'nbs/api.qmd', 'benchmarks/x.txt'): (tmp_path/name).write_text(text)
+    assert len(list(movielens(tmp_path))) == 7*found
 
 @pytest.mark.parametrize('result, found', [
     ([dict(user=9001, item=1, rating=4)], True),

@@ -71,14 +71,27 @@ def layers(root):
 USER = {'user', 'users', 'user_id', 'userid'}
 ITEM = {'item', 'title', 'movie', 'film', 'item_id', 'movie_id', 'movieid'}
 RATING = {'rating', 'ratings', 'stars'}
-RAW = re.compile(r'\b\d{1,3}[\t|,]\d{1,4}[\t|,][1-5][\t|,]8[789]\d{7}\b')  # a line of u.data: its timestamps are of 1997 and 1998
-WHOLE = 500  # more titles than any ranking or figure has
+PERSON = {'age', 'sex', 'gender', 'occupation', 'zip', 'zip_code'}
+GAP = r'[\s,;|\'"]+'  # what may stand between the fields of a row
+STARS = r'[1-5](?:\.0*)?'
+RAW = re.compile(rf'\b\d{{1,3}}{GAP}\d{{1,4}}{GAP}{STARS}{GAP}8[789]\d{{7}}\b')  # a line of u.data: its timestamps are of 1997 and 1998
+PEOPLE = re.compile(rf'\b\d{{1,3}}{GAP}\d{{1,2}}{GAP}[MF]{GAP}[a-z]{{4,}}')  # a line of u.user
+TRIPLE = rf'\d{{1,3}}{GAP}\d{{1,4}}{GAP}{STARS}'
+TRIPLES = (re.compile(rf'(?:^[ \t]*(?:\d+[ \t]+)?{TRIPLE}[ \t]*(?:\n|\Z)){{3}}', re.M),  # lines, with or without a row number before them
+           re.compile(rf'(?:[(\[]{TRIPLE}[)\]],?\s*){{3}}'))  # tuples or lists
+RECORD = re.compile(r'\{[^{}]*\}')
+PAIR = re.compile(r'[\'"]?(\w+)[\'"]?\s*[:=]\s*\[?[\'"]?([\w.]+)')
+TITLE = re.compile(r'\((?:19[2-9]\d)\)')  # the year that ends each title
+WHOLE = 500  # more rows or titles than any ranking or figure has
+
+def is_int(o): return not isinstance(o, bool) and bool(re.fullmatch(r'\d+', str(o).strip()))
+
+def is_row(heads): return bool(heads & USER and ((heads & ITEM and heads & RATING) or len(heads & PERSON) > 1))
 
 def users(table):
-    "The cells of a table (a list of rows) that name users, where it holds single ratings, in rows or as a crosstab"
+    "The cells of a table (a list of rows) that name users, where it holds single ratings, in rows or as a crosstab, or single persons"
     heads = [[c.strip().lower() for c in row] for row in table[:2]]
-    words = {c for row in heads for c in row}
-    if words & USER and words & ITEM and words & RATING:
+    if is_row({c for row in heads for c in row}):
         at = next(row.index(c) for row in heads for c in row if c in USER)
         return [row[at] for row in table[1:] if len(row) > at]
     corners = [row[0] for row in heads if row]  # a crosstab names one axis in each of its two head rows
@@ -92,37 +105,47 @@ def html_tables(s):
         yield [[html.unescape(re.sub(r'<[^>]+>', '', c)) for c in re.findall(r'<t[hd][^>]*>(.*?)</t[hd]>', row, re.S)] for row in rows]
 
 def text_tables(s):
-    lines = [re.split(r'\s{2,}', line.rstrip()) for line in s.splitlines()]
+    lines = [re.split(r'\s{2,}|\s*\|\s*|\t|,', line.rstrip()) for line in s.splitlines()]
     for i in range(len(lines) - 1): yield lines[i:i+4]
 
-def is_int(o): return not isinstance(o, bool) and bool(re.fullmatch(r'\d+', str(o).strip()))
+def records(s):
+    "Texts of dicts, `{'user': 196, 'rating': 3}` or its columns, as a dict of the first values"
+    for found in RECORD.findall(s): yield {k.lower(): v for k,v in PAIR.findall(found)}
 
 def text_shows_rows(s):
     "MovieLens' users are numbers; an invented table names its users, and is free to show them"
-    return bool(RAW.search(s)) or any(is_int(c) for table in [*html_tables(s), *text_tables(s)] for c in users(table))
+    if RAW.search(s) or PEOPLE.search(s) or any(t.search(s) for t in TRIPLES) or len(TITLE.findall(s)) > WHOLE: return True
+    if any(is_row(r.keys()) and is_int(next(r[k] for k in r if k in USER)) for r in records(s)): return True
+    tables = list(html_tables(s))
+    if any(is_int(c) for table in [*tables, *text_tables(s)] for c in users(table)): return True
+    return any(len(table) > WHOLE and {c.strip().lower() for row in table[:2] for c in row} & (USER | ITEM) for table in tables)
 
 def json_shows_rows(o):
     "The same for a stored result: records, columns, or bare triples"
     if isinstance(o, dict):
         low = {str(k).lower(): v for k,v in o.items()}
         user = next((low[k] for k in low if k in USER), None)
-        if user is not None and low.keys() & ITEM and low.keys() & RATING and is_int(user[0] if isinstance(user, list) and user else user): return True
+        if is_row(low.keys()) and is_int(user[0] if isinstance(user, list) and user else user): return True
         return json_shows_rows(list(o.values())) or sum(isinstance(v, int|float) for v in o.values()) > WHOLE
     if not isinstance(o, list): return False
     triples = [x for x in o if isinstance(x, list) and 3 <= len(x) <= 4 and is_int(x[0]) and is_int(x[1]) and x[2] in (1, 2, 3, 4, 5)]
     return len(triples) > 2 or sum(isinstance(x, str) for x in o) > WHOLE or any(json_shows_rows(x) for x in o)
 
+def cell_texts(cell):
+    "What a cell says and shows, each as one text"
+    yield ''.join(cell['source'])
+    for out in cell.get('outputs', []):
+        data = out.get('data', {})
+        for s in (out.get('text', ''), *(data.get(f'text/{kind}', '') for kind in ('plain', 'html', 'markdown'))): yield ''.join(s)
+
 def movielens(root):
-    "No row of MovieLens, no whole table of its users or items, in a stored output or a result"
+    "No row of MovieLens, no whole table of its users or items, in a notebook, a page or a result"
     mend = 'its license forbids this: show an aggregate or a ranking'
     for nb in notebooks(root):
         for cell in cells(nb):
-            for out in cell.get('outputs', []):
-                data = out.get('data', {})
-                shown = [''.join(s) for s in (out.get('text', ''), data.get('text/plain', ''), data.get('text/html', ''), data.get('text/markdown', ''))]
-                if any(map(text_shows_rows, shown)): yield f'{nb.name}, cell {cell["id"]}: shows rows of MovieLens; {mend}'
-    for file in sorted((root/'benchmarks').rglob('*')):
-        if file.suffix not in ('.json', '.csv', '.txt', '.md'): continue
+            if any(map(text_shows_rows, cell_texts(cell))): yield f'{nb.name}, cell {cell["id"]}: shows rows or a whole table of MovieLens; {mend}'
+    results = [f for f in sorted((root/'benchmarks').rglob('*')) if f.suffix in ('.json', '.csv', '.tsv', '.txt', '.md')]
+    for file in [*sorted(root.glob('*.md')), *sorted((root/'nbs').glob('*.qmd')), *results]:
         s = file.read_text(encoding='utf-8')
         if (file.suffix == '.json' and json_shows_rows(json.loads(s))) or text_shows_rows(s):
             yield f'{file.relative_to(root)}: holds rows or a whole table of MovieLens; {mend}'
