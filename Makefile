@@ -17,7 +17,7 @@ export PYTHON
 # what one leaves behind (matplotlib's fonts, say) would change a pixel of what the next one draws.
 RUN_EACH = OMP_NUM_THREADS=1 TQDM_DISABLE=1 xargs -n 1 -P 2 $(BIN)/nbdev-test --timing
 
-.PHONY: help setup site docs notebooks test check prepare outputs bench upgrade clean
+.PHONY: help setup site docs notebooks same test check prepare outputs bench upgrade clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,8 +38,16 @@ site: setup ## build the docs and serve them on localhost
 docs: setup ## build the docs into _docs, without serving
 	$(BIN)/python tools/docs.py
 
-notebooks: setup ## run every notebook (FLAGS=cuda: the cells for a GPU too)
-	ls nbs/*.ipynb | $(RUN_EACH) --flags '$(FLAGS)'
+notebooks: setup ## run a copy of every notebook, in _run (FLAGS=cuda: the cells for a GPU too)
+	rm -rf _run && cp -R nbs _run
+	ls _run/*.ipynb | $(RUN_EACH) --save --flags '$(FLAGS)'
+
+same: notebooks ## run every notebook twice: a second run stores the same outputs
+	rm -rf _again && cp -R nbs _again
+	ls _again/*.ipynb | $(RUN_EACH) --save --flags '$(FLAGS)'
+	$(BIN)/python tools/same.py _run _again
+	@echo 'Beside what is stored (another kind of processor rounds differently):'
+	@$(BIN)/python tools/same.py --warn nbs _run
 
 test: notebooks docs ## run every notebook, build the docs, then pytest
 	XDG_CACHE_HOME=$(CURDIR)/.cache XDG_CONFIG_HOME=$(CURDIR)/.cache/config $(BIN)/pytest
@@ -80,4 +88,4 @@ upgrade: ## renew constraints.txt, with the newest of everything in a new .venv
 	@touch .venv/.ready
 
 clean: ## remove what the commands built, but not .venv and the data
-	rm -rf _docs _proc _stage build dist .cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf _docs _proc _stage _run _again build dist .cache .pytest_cache .ruff_cache .hypothesis

@@ -5,8 +5,9 @@ import subprocess
 
 import pytest
 from changed import affected
-from check import ROOT, drift, errors, movielens, places
+from check import ROOT, drift, errors, movielens, places, volatile
 from readme import readme
+from same import differences, is_same
 
 URL = dict(repo='https://code.example/me/lib', docs='https://docs.example/lib/')
 
@@ -87,6 +88,32 @@ def test_drift(tmp_path):
 def test_stored_errors(tmp_path):
     write_nb(tmp_path/'nbs/00_x.ipynb', cell('1/0', dict(output_type='error', ename='ZeroDivisionError', evalue='', traceback=[])))
     assert 'ZeroDivisionError' in next(errors(tmp_path))
+
+@pytest.mark.parametrize('text, found', [('<Thing at 0x7fe3a0450890>', True), (' 12%|█▏   | 3/25', True), ('3.5 s/it', True), ('Wall time: 3', True),
+    ('took 12 ms', True), ('1.3 seconds', True), ('a 100% share, 3 x 5, 50 items', False), ('7.3 times faster', False)])
+def test_volatile_outputs(tmp_path, text, found):
+    write_nb(tmp_path/'nbs/00_x.ipynb', cell('x', shown(text)))
+    assert bool(list(volatile(tmp_path))) == found
+
+def test_no_volatile_output(): assert not list(volatile(ROOT))
+
+@pytest.mark.parametrize('a, b, same', [('loss .8221', 'loss .8222', True), ('loss .822', 'loss .824', False), ('a 3', 'b 3', False), ('1e-9', '2e-9', True),
+    ('1 2', '1 2 3', False), ('shape (3, 4)', 'shape (4, 3)', False), ('-0.51', '0.51', False), ('film 7', 'film 7', True)])
+def test_three_digits(a, b, same): assert is_same(a, b) == same
+
+def test_a_second_run_is_compared(tmp_path):
+    "Text, kind of output, pictures, errors, cells and whole notebooks"
+    one = [cell('1', shown('loss 0.12345')), cell('2', shown('x', **{'image/png': 'AA'})), cell('3', shown('x'))]
+    for i,c in enumerate(one): c['id'] = f'cell{i}'
+    changed = [('loss 0.12349', None), ('loss 0.12445', 'text/plain')]
+    for k,(text, kind) in enumerate(changed):
+        write_nb(tmp_path/f'a{k}/00_x.ipynb', *one)
+        write_nb(tmp_path/f'b{k}/00_x.ipynb', one[0] | dict(outputs=[shown(text)]), *one[1:])
+        found = list(differences(tmp_path/f'a{k}', tmp_path/f'b{k}'))
+        assert len(found) == bool(kind) and all(kind in f for f in found)
+    write_nb(tmp_path/'c/00_x.ipynb', one[0], one[1] | dict(outputs=[shown('x', **{'image/png': 'AB'})]))
+    write_nb(tmp_path/'c/01_y.ipynb')
+    assert len(list(differences(tmp_path/'a0', tmp_path/'c'))) == 3
 
 def test_changed_and_what_needs_it(tmp_path):
     nbs = [write_nb(tmp_path/f'{name}.ipynb', cell(code)) for name,code in (('00_a', 'x = 1'), ('01_b', 'from lesson8lib.a import x'),

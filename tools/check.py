@@ -11,6 +11,13 @@ MODULES = 'lesson8lib'
 def notebooks(root): return sorted((root/'nbs').glob('[!._]*.ipynb'))
 def cells(nb): return json.loads(nb.read_text(encoding='utf-8'))['cells']
 
+def cell_texts(cell):
+    "What a cell says and shows, each as one text"
+    yield ''.join(cell['source'])
+    for out in cell.get('outputs', []):
+        data = out.get('data', {})
+        for s in (out.get('text', ''), *(data.get(f'text/{kind}', '') for kind in ('plain', 'html', 'markdown'))): yield ''.join(s)
+
 # ---- Notebooks and modules agree
 def drift(root):
     "Export and clean a copy: nothing may come out that does not stand in the checkout already"
@@ -35,6 +42,18 @@ def errors(root):
             for out in cell.get('outputs', []):
                 if out['output_type'] != 'error': continue
                 yield f'{nb.name}, cell {cell["id"]}: its stored output is an error ({out["ename"]}): mend it, then `make prepare`'
+
+VOLATILE = re.compile(r'\b0x[0-9a-f]{6,}|\d%\||\b(?:it|batch|s)/(?:s|it|batch)\b|\b(?:CPU times|Wall time)|<progress|'
+                      r'\b\d+(?:\.\d+)? ?(?:[mµun]s|secs?|seconds?)\b')
+WIDGET = 'application/vnd.jupyter.widget-view+json'
+
+def volatile(root):
+    "No stored output holds a time, an address, a progress bar or a widget, which the next run would store differently"
+    for nb in notebooks(root):
+        for cell in cells(nb):
+            for s in list(cell_texts(cell))[1:]:
+                if found := VOLATILE.search(s): yield f'{nb.name}, cell {cell["id"]}: its output changes from run to run ({found[0]!r}): leave it out'
+            if any(WIDGET in out.get('data', {}) for out in cell.get('outputs', [])): yield f'{nb.name}, cell {cell["id"]}: stores a widget: leave it out'
 
 # ---- Layers: the number of a notebook is the order of imports
 def number(py):
@@ -131,13 +150,6 @@ def json_shows_rows(o):
     triples = [x for x in o if isinstance(x, list) and 3 <= len(x) <= 4 and is_int(x[0]) and is_int(x[1]) and x[2] in (1, 2, 3, 4, 5)]
     return len(triples) > 2 or sum(isinstance(x, str) for x in o) > WHOLE or any(json_shows_rows(x) for x in o)
 
-def cell_texts(cell):
-    "What a cell says and shows, each as one text"
-    yield ''.join(cell['source'])
-    for out in cell.get('outputs', []):
-        data = out.get('data', {})
-        for s in (out.get('text', ''), *(data.get(f'text/{kind}', '') for kind in ('plain', 'html', 'markdown'))): yield ''.join(s)
-
 def movielens(root):
     "No row of MovieLens, no whole table of its users or items, in a notebook, a page or a result"
     mend = 'its license forbids this: show an aggregate or a ranking'
@@ -168,7 +180,7 @@ def places(root):
         if not made and (repo in s or docs in s):
             yield f'{name}: has the address of the repository or the site, which stands in pyproject.toml only: write {{repo}} or {{docs}}'
 
-CHECKS = drift, errors, layers, movielens, places
+CHECKS = drift, errors, volatile, layers, movielens, places
 
 if __name__ == '__main__':
     found = [line for check in CHECKS for line in check(ROOT)]
