@@ -1,7 +1,9 @@
 # The commands of lesson8lib: `make help` lists them.
-# `make test CONSTRAINTS=` takes the newest release of everything; `make setup PYTHON=…` takes that Python.
+# `make test CONSTRAINTS=` takes the newest release of everything; `make setup PYTHON=…` takes that Python for a new .venv;
+# `make docs RENDERER=quarto` (or smalldocs) takes that renderer; tests are written for smalldocs's pages.
 
 CONSTRAINTS = constraints.txt
+RENDERER ?= auto
 BIN = .venv/bin
 
 # All that a run writes stays inside the checkout, except the data where the user keeps it elsewhere.
@@ -33,10 +35,10 @@ setup: .venv/.ready ## make .venv and install everything into it
 	@touch $@
 
 site: setup ## build the docs and serve them on localhost
-	$(BIN)/python tools/docs.py --serve
+	$(BIN)/python tools/docs.py --renderer $(RENDERER) --serve
 
 docs: setup ## build the docs into _docs, without serving
-	$(BIN)/python tools/docs.py
+	$(BIN)/python tools/docs.py --renderer $(RENDERER)
 
 notebooks: setup ## run a copy of every notebook, in _run (FLAGS=cuda: the cells for a GPU too)
 	rm -rf _run && cp -R nbs _run
@@ -49,6 +51,7 @@ same: notebooks ## run every notebook twice: a second run stores the same output
 	@echo 'Beside what is stored (another kind of processor rounds differently):'
 	@$(BIN)/python tools/same.py --warn nbs _run
 
+test: RENDERER = smalldocs
 test: notebooks docs ## run every notebook, build the docs, then pytest
 	XDG_CACHE_HOME=$(CURDIR)/.cache XDG_CONFIG_HOME=$(CURDIR)/.cache/config $(BIN)/pytest
 

@@ -1,4 +1,5 @@
 "What several test files share"
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -25,10 +26,10 @@ def words():
 
 @pytest.fixture(scope='session')
 def site():
-    "The built docs site, built anew if anything that goes into it is younger"
-    stamp = ROOT/'_docs'/'.nojekyll'  # tools/docs.py writes it at the end of each build
+    "The built docs site, built anew if anything that goes into it is younger, or if another renderer built it"
+    stamp, renderer = ROOT/'_docs'/'.nojekyll', os.environ.get('RENDERER', 'smalldocs')  # tools/docs.py writes it at the end of each build
     into = [*ROOT.glob('nbs/*'), *ROOT.glob('nbs/images/*'), *ROOT.glob('lesson8lib/*.py'), *ROOT.glob('tools/docs.py'), ROOT/'_quarto.yml', ROOT/'pyproject.toml']
-    if not stamp.exists() or stamp.stat().st_mtime < max(p.stat().st_mtime for p in into):
-        res = subprocess.run([sys.executable, 'tools/docs.py'], cwd=ROOT, capture_output=True, text=True)
+    if not stamp.exists() or stamp.read_text() != renderer or stamp.stat().st_mtime < max(p.stat().st_mtime for p in into):
+        res = subprocess.run([sys.executable, 'tools/docs.py', '--renderer', renderer], cwd=ROOT, capture_output=True, text=True)
         if res.returncode: pytest.fail(f'tools/docs.py failed:\n{res.stdout}{res.stderr}')
     return ROOT/'_docs'

@@ -273,6 +273,28 @@ def test_order_docs_of_patches():
 def test_yield_anchors():
     assert docs.yield_anchors('## Fit\n\n### Fit it\n\n## Fit {#x}', {'fit'})=='## Fit {#fit-section}\n\n### Fit it\n\n## Fit {#x}'
 
+def test_only_nbdevs_folding_is_dropped():
+    nbdevs, authors = '#| exports: \n#| code-fold: show\n#| code-summary: "Exported source"\n', '#| code-fold: true\n#| code-summary: "How it is drawn"\n'
+    for source,left in ((f'{nbdevs}x = 1', 'x = 1'), (f'{authors}x = 1', f'{authors}x = 1')):
+        docs.fix_cell(cell := _code(source), STEMS, URL)
+        assert ''.join(cell['source'])==left
+
+def test_renderer_is_chosen(monkeypatch, tmp_path):
+    monkeypatch.setattr(docs.shutil, 'which', lambda name: None)
+    assert docs.choose('auto')==docs.choose('smalldocs')=='smalldocs'
+    with pytest.raises(SystemExit, match='quarto is not on the PATH'): docs.choose('quarto')
+    monkeypatch.setattr(docs.shutil, 'which', lambda name: f'/usr/bin/{name}')
+    assert docs.choose('auto')==docs.choose('quarto')=='quarto' and docs.choose('smalldocs')=='smalldocs'
+
+@pytest.mark.parametrize('says, status, refusal', [('Output created', 0, None), ('WARN: a bad link', 0, '1 warnings'), ('\x1b[33m[WARNING] a citation', 0, '1 warnings'),
+                                                   ('ERROR: no', 1, 'failed')])
+def test_a_warning_of_quarto_is_an_error(monkeypatch, tmp_path, says, status, refusal):
+    (quarto := tmp_path/'quarto').write_text(f"#!/bin/sh\nprintf '%s\\n' '{says}'\nexit {status}\n")
+    quarto.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    if not refusal: return docs.render('quarto')
+    with pytest.raises(SystemExit, match=refusal): docs.render('quarto')
+
 def test_fix_cell():
     cell = dict(cell_type='markdown', source=['#| t: x\n', '## A [b](22_collab.ipynb)\n', '::: {.callout-note}'])
     docs.fix_cell(cell, STEMS, URL)
