@@ -59,10 +59,12 @@ check: setup ## lint, layers, drift, README, workflows; edits nothing
 	$(BIN)/ruff check
 	$(BIN)/python tools/check.py
 	$(BIN)/python tools/readme.py --check
+	$(BIN)/python tools/colab.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 prepare: setup ## before a commit: export, run what changed with what needs it, clean, README, check
+	$(BIN)/python tools/colab.py
 	$(BIN)/nbdev-export
 	@changed=$$($(BIN)/python tools/changed.py) && if [ -n "$$changed" ]; then echo "$$changed" | $(RUN_EACH) --save; fi
 	$(BIN)/nbdev-clean
@@ -70,6 +72,7 @@ prepare: setup ## before a commit: export, run what changed with what needs it, 
 	@$(MAKE) check
 
 outputs: setup ## run every notebook and store its outputs
+	$(BIN)/python tools/colab.py
 	$(BIN)/nbdev-export
 	ls nbs/*.ipynb | $(RUN_EACH) --save
 	$(BIN)/nbdev-clean

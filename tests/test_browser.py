@@ -3,10 +3,10 @@ import os
 import shutil
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Quiet
 from test_site import PAGES
 
 sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
@@ -29,11 +29,6 @@ CONTRAST = '''() => {
   }
   return worst
 }'''
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    "A web server that says nothing"
-    def log_message(self, *args): pass
 
 
 @pytest.fixture(scope='session')

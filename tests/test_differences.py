@@ -8,12 +8,15 @@ import pandas as pd
 import pytest
 import torch
 from fastai.collab import CollabDataLoaders
+from fastai.data.transforms import CategoryMap
+from fastai.torch_core import norm_bias_params
 from torch import nn
 
 from lesson8lib.collab import DotProductBias, RatingsData
-from lesson8lib.embedding import Embedding
-from lesson8lib.parameters import Linear, Module, Parameter
-from lesson8lib.training import fit
+from lesson8lib.data import Vocab
+from lesson8lib.embedding import Embedding, one_hot
+from lesson8lib.parameters import Linear, Module, Parameter, Sequential
+from lesson8lib.training import _param_groups, fit
 
 pytestmark = pytest.mark.usefixtures('words')
 
@@ -80,3 +83,37 @@ def test_missing_ratings_are_refused_where_fastai_takes_them():
     df = pd.DataFrame({'user': [1, 2]*8, 'title': list('abcd')*4, 'rating': [1., 2., float('nan'), 4.]*4})
     assert CollabDataLoaders.from_df(df, user_name='user', item_name='title', rating_name='rating', bs=4).train.n
     with pytest.raises(ValueError, match='got 4 missing'): RatingsData.from_df(df)
+
+
+def test_one_hot_takes_int32_where_pytorchs_wants_int64():
+    index = torch.tensor([1, 0], dtype=torch.int32)
+    with pytest.raises(RuntimeError): nn.functional.one_hot(index, 2)
+    assert one_hot(index, 2).tolist()==[[0, 1], [1, 0]]
+
+
+def test_any_function_is_a_layer_where_pytorchs_sequential_wants_a_module():
+    with pytest.raises(TypeError): nn.Sequential(torch.relu)
+    assert Sequential(torch.relu)(torch.tensor([-1., 1.])).tolist()==[0, 1]
+
+
+def test_a_linear_layer_takes_two_axes_where_pytorchs_takes_any_number():
+    for x in (torch.ones(3), torch.ones(2, 2, 3)):
+        assert nn.Linear(3, 4)(x).shape==(*x.shape[:-1], 4)
+        with pytest.raises(ValueError, match='`x` must have axes'): Linear(3, 4)(x)
+
+
+def test_group_normalization_does_not_decay_where_fastai_frees_its_bias_only():
+    model = nn.Sequential(nn.GroupNorm(1, 2))
+    assert len(norm_bias_params(model, with_bias=True))==1
+    free, = _param_groups(model, .1)
+    assert (len(free['params']), free['weight_decay'])==(2, 0)
+
+
+def test_an_unknown_name_is_refused_where_fastai_gives_it_row_0():
+    assert CategoryMap(['a', 'b'], add_na=True).o2i['c']==0
+    with pytest.raises(KeyError, match="1 unknown item: 'c'"): Vocab(['a', 'b']).index(['a', 'c'])
+
+
+def test_a_layers_own_generator_where_pytorchs_layers_know_the_global_one_only():
+    with pytest.raises(TypeError): nn.Linear(2, 2, generator=torch.Generator())
+    assert Linear(2, 2, generator=torch.Generator())

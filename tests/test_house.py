@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from changed import affected
 from check import ROOT, drift, errors, movielens, places, volatile
+from colab import install_cell, outdated
 from readme import readme
 from same import differences, is_same
 
@@ -71,6 +72,19 @@ def test_readme_links_names(tmp_path):
     "A name of the API in backticks leads to its page, with an absolute address"
     text = readme(write_nb(tmp_path/'index.ipynb', cell('`test_same` proves', kind='markdown')), URL)
     assert '[`test_same`](https://' in text and 'checks.html#test_same) proves' in text
+
+# ---- The cell that installs the package in Colab
+def test_every_notebook_installs_from_the_repository():
+    from docs import urls
+    assert not list(outdated(ROOT, urls()['repo']))
+
+def test_install_cell(tmp_path):
+    "With fastai only where it is imported; a missing and an old cell are found"
+    plain, more = install_cell(['import torch', 'text of fastai'], URL['repo']), install_cell(['x = 1\nfrom fastai.collab import *'], URL['repo'])
+    assert plain.endswith('%pip install -q "lesson8lib @ git+https://code.example/me/lib"') and '"lesson8lib[fastai] @ git+' in more
+    assert '%cd -q /content/checkout/nbs' in install_cell(["load('../benchmarks/results/x.json')"], URL['repo'])
+    for i,source in enumerate((plain, more, plain.replace('git+', 'ssh+'), 'x = 1')): write_nb(tmp_path/f'nbs/0{i}_x.ipynb', cell(source))
+    assert [(nb.stem, want) for nb, want in outdated(tmp_path, URL['repo'])] == [(f'0{i}_x', plain) for i in (1, 2, 3)]
 
 # ---- Drift, errors, what depends on what
 def test_drift(tmp_path):
@@ -217,3 +231,33 @@ def test_constraints_pin_what_is_required():
     pins = [line for line in (ROOT/'constraints.txt').read_text().splitlines() if not line.startswith('#')]
     assert all(line.count('==') == 1 and '+' not in line for line in pins)
     assert {canon(r) for s in wanted for r in s.split()} - {'lesson8lib'} <= {canon(p.split('==')[0]) for p in pins}
+
+# ---- make setup
+def setup(folder, **tools):
+    "Run tools/setup.sh where the PATH holds nothing but these commands"
+    bin = folder/'bin'
+    bin.mkdir()
+    for name, script in tools.items():
+        (bin/name).write_text(f'#!/bin/sh\n{script}\n')
+        (bin/name).chmod(0o755)
+    return subprocess.run(['/bin/sh', ROOT/'tools/setup.sh'], cwd=folder, env=dict(PATH=str(bin)), capture_output=True, text=True)
+
+def python(version, missing=''):
+    "A stand-in that has a version, and may lack a module"
+    old = tuple(map(int, version.split('.'))) < (3, 11)
+    return f'case "$*" in *print*) echo {version};; *sys.exit*) exit {int(old)};; *import*) exit {int(bool(missing))};; *) echo "$@" > made;; esac'
+
+@pytest.mark.parametrize('tools, line', [
+    ({}, 'make setup: git is missing (Debian, Ubuntu: apt-get install git)'),
+    (dict(git='exit 0'), 'make setup: Python 3.11 or newer, with venv, is missing; found: none'),
+    (dict(git='exit 0', python3=python('3.9')), 'make setup: Python 3.11 or newer, with venv, is missing; found: only 3.9'),
+    (dict(git='exit 0', python3=python('3.12', 'venv')), 'found: 3.12 without venv (Debian, Ubuntu: apt-get install python3.12-venv)'),
+], ids=['no git', 'no python', 'old python', 'no venv'])
+def test_setup_names_what_is_missing_in_one_line(tmp_path, tools, line):
+    done = setup(tmp_path, **tools)
+    assert done.returncode == 1 and done.stderr.count('\n') == 1 and line in done.stderr
+
+def test_setup_takes_the_first_python_that_will_do(tmp_path):
+    done = setup(tmp_path, git='exit 0', python3=python('3.9'), **{'python3.12': python('3.12'), 'python3.11': python('3.11')})
+    assert done.returncode == 0 and 'with Python 3.12' in done.stdout
+    assert (tmp_path/'made').read_text() == '-m venv --clear .venv\n'

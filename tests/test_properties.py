@@ -15,8 +15,8 @@ from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
 from lesson8lib.collab import DotProduct, DotProductBias, RatingsData, sigmoid_range
 from lesson8lib.data import Vocab
-from lesson8lib.embedding import Embedding, one_hot
-from lesson8lib.parameters import Linear
+from lesson8lib.embedding import Embedding, create_params, one_hot
+from lesson8lib.parameters import Linear, Module, Sequential
 from lesson8lib.training import batches, evaluate, one_cycle
 
 many = settings(max_examples=200, deadline=None, derandomize=True)
@@ -156,3 +156,59 @@ def test_row_numbers_are_accepted_just_when_they_exist(rows, n):
     if all(0<=r<n for r in rows): check_index(index, n, 'index')
     else:
         with pytest.raises(IndexError): check_index(index, n, 'index')
+
+
+@many
+@given(st.lists(sizes, min_size=1, max_size=3), st.floats(.001, 3), seeds)
+def test_created_parameters_are_normal_numbers_of_the_asked_size(shape, std, seed):
+    theirs = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))*std
+    torch.manual_seed(0)
+    same(create_params(*shape, std=std, generator=torch.Generator().manual_seed(seed)).detach(), theirs)
+
+
+@few
+@given(sizes, sizes, seeds)
+def test_a_generator_decides_all_first_numbers(i, o, seed):
+    made = []
+    for other in (0, 1):
+        torch.manual_seed(other)
+        made.append([p.detach() for p in Linear(i, o, generator=torch.Generator().manual_seed(seed)).parameters()])
+    same(*made, rtol=0, atol=0)
+
+
+@few
+@given(st.integers(2, 200), st.floats(0, .999), seeds)
+def test_the_share_of_validation_rows_is_fastais(n, valid_pct, seed):
+    from fastai.data.transforms import RandomSplitter
+    df = pd.DataFrame({'user': [i % 2 for i in range(n)], 'title': [i % 2 for i in range(n)], 'rating': range(n)})
+    ours = RatingsData.from_df(df, valid_pct=valid_pct, seed=seed)
+    train, valid = RandomSplitter(valid_pct, seed)(range(n))
+    assert ours.train[1].tolist()==list(train) and (ours.valid[1].tolist() if ours.valid else [])==list(valid)
+
+
+def test_gradients_are_those_of_finite_differences():
+    "In double precision, without PyTorch's layers in between"
+    torch.manual_seed(0)
+    user, item = torch.randn(3, 4).double(), torch.randn(5, 4).double()
+    for leaf in (user, item): leaf.requires_grad_()
+    rows = torch.tensor([[0, 4], [2, 0], [2, 4]])
+    def rate(u, i): return sigmoid_range((u[rows[:,0]]*i[rows[:,1]]).sum(1), 0, 5.5)
+    assert torch.autograd.gradcheck(rate, (user, item))
+    model = DotProductBias(3, 5, 4).double()
+    names = [name for name,_ in model.named_parameters()]
+    def call(*params): return torch.func.functional_call(model, dict(zip(names, params, strict=True)), (rows,))
+    assert torch.autograd.gradcheck(call, tuple(p.detach().clone().requires_grad_() for p in model.parameters()))
+
+
+def test_a_refused_state_changes_nothing():
+    net = Sequential(Linear(2, 3), torch.relu, Linear(3, 1))
+    before = {k: v.clone() for k,v in net.state_dict().items()}
+    other = {k: v+1 for k,v in before.items()}
+    for wrong in (other | {'2.bias': torch.zeros(7)}, {k: v for k,v in other.items() if k!='2.bias'}, other | {'x': torch.zeros(1)}):
+        with pytest.raises((KeyError, ValueError)): net.load_state_dict(wrong)
+        same(net.state_dict(), before, rtol=0, atol=0)
+    net.load_state_dict(other)
+    same(net.state_dict(), other)
+
+
+def test_a_new_module_is_in_training_as_pytorchs_is(): assert Module().training is nn.Module().training is True

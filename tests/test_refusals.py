@@ -42,16 +42,30 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
     (lambda: table(title=['#na#', 'b']*4), ValueError, "`df['title']` must not contain '#na#', which stands for unknown items"),
     (lambda: table(user=['ann', None]*4), ValueError, "`df['user']` must have a value in every row, got 4 missing"),
     (lambda: table(rating=[True, False]*4), TypeError, "`df['rating']` must hold numbers, got bool"),
-    (lambda: table(rating=[float('inf')]*8), ValueError, "`df['rating']` must hold finite numbers, got infinity"),
+    (lambda: table(rating=[float('inf')]*8), ValueError, "`df['rating']` must hold finite numbers that float32 can hold, got inf"),
+    (lambda: table(rating=[1e300]*8), ValueError, "`df['rating']` must hold finite numbers that float32 can hold, got 1e+300"),
+    (lambda: table(rating=[1j]*8), TypeError, "`df['rating']` must hold numbers, got complex128"),
+    (lambda: RatingsData.from_df(TABLE, user=['user']), TypeError, "`user` must be the name of one column, got ['user']"),
+    (lambda: RatingsData.from_df(TABLE, item='user'), ValueError, "`user`, `item` and `rating` must be three columns, got ['user', 'user', 'rating']"),
+    (lambda: RatingsData.from_df(TABLE, seed=-1), ValueError, '`seed` must be a whole number of at least 0, got -1'),
     (lambda: RatingsData.from_df(pd.concat([TABLE, TABLE.user], axis=1)), ValueError, '`df` must have columns of different names'),
     (lambda: RatingsData.from_df(TABLE, valid_pct=1), ValueError, '`valid_pct` must be less than 1'),
     # names
     (lambda: Vocab('abc'), TypeError, "`items` must be a column of names, got one text, 'abc'"),
     (lambda: Vocab([1, 2]).index([3, 3, 4, 1]), KeyError, '2 unknown items: 3, 4'),
     (lambda: Vocab(['Fargo']).index('#na#'), KeyError, "1 unknown item: '#na#'"),
+    (lambda: Vocab([1, 2]).index(None), TypeError, '`names` must be one name or a column of names, got NoneType'),
+    (lambda: Vocab([1, 2]).index(True), TypeError, '`names` must be str or int, got bool'),
+    (lambda: Vocab([1, 2]).index([1, True]), TypeError, '`names` must be str or int, got bool'),
+    (lambda: Vocab([1, 2]).index(torch.ones(2, 2).long()), TypeError, '`names` must be one name or a column of names, got shape (2, 2)'),
+    (lambda: Vocab([1, 2]).index([1, None]), KeyError, '1 unknown item: None'),
     # training
     (lambda: sgd_step(torch.ones(2, requires_grad=True), .1), TypeError, '`params` must be a list of parameters, got one tensor'),
     (lambda: list(batches((torch.ones(3), torch.ones(2)), 2)), ValueError, '`tensors` must be of one length, got lengths [3, 2]'),
+    (lambda: list(batches((), 2)), ValueError, '`tensors` must hold at least one tensor, got none'),
+    (lambda: evaluate(torch.nn.Identity(), (torch.ones(3), torch.ones(3)), torch.nn.MSELoss(reduction='none')), ValueError,
+     '`loss` must give one number, got shape (3,): take its mean'),
+    (lambda: evaluate(torch.nn.Identity(), (torch.ones(3), torch.ones(3)), lambda p, y: 0.), TypeError, '`loss` must give a tensor, got float'),
     (lambda: list(batches((torch.ones(3),), -2)), ValueError, '`bs` must be a whole number of at least 1, got -2'),
     (lambda: evaluate(torch.nn.Linear(1, 1), (torch.ones(3, 1),)), TypeError, '`data` must be a tuple of tensors (inputs, …, target), got (Tensor)'),
     # pictures
@@ -78,3 +92,9 @@ def test_infinite_numbers_do_not_spoil_a_color_scale():
 def test_as_many_names_are_written_as_wanted():
     points = torch.tensor([[0., 0.], [1., 1.], [2., 2.]])
     assert [len(show_points(points, ['a', 'b', 'c'], n_names=n).texts) for n in (None, 0, 2)]==[3, 0, 2]
+
+
+def test_numbers_are_readable_on_their_cells():
+    "White on the dark cells at both ends of the scale, black on the light ones"
+    ax = show_matrix(torch.tensor([[-1., -.5, 0., .5, 1., nan]]))
+    assert [t.get_color() for t in ax.texts]==['white', 'black', 'black', 'black', 'white']

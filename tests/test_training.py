@@ -1,4 +1,6 @@
 "What `fit` does to the process around it: Ctrl-C, the progress bar, random numbers, modes"
+import contextlib
+import copy
 import inspect
 import os
 import re
@@ -216,3 +218,83 @@ def test_a_parameter_tied_by_assignment_is_moved_once_a_step():
 
 def test_whole_numbers_of_another_shape_are_refused_too(words):
     with pytest.raises(ValueError, match='must predict the shape'): fit(nn.Linear(2, 1), (torch.zeros(4, 2), torch.arange(4)))
+
+
+def test_a_model_without_parameters_is_evaluated_too():
+    x = torch.tensor([1., 2., 3.])
+    assert evaluate(nn.Identity(), (x, x+1))=={'loss': 1.}
+
+
+def test_one_seed_gives_one_order_and_no_seed_another():
+    order = lambda seed: [b.tolist() for b, in training.batches((torch.arange(20),), 3, generator=training.new_generator(seed))]
+    assert order(1)==order(1)!=order(2)
+    torch.manual_seed(0)
+    assert order(None)!=order(None)
+    torch.manual_seed(0)  # the global state decides nothing once there is a generator
+    first = order(1)
+    torch.manual_seed(1)
+    assert order(1)==first
+
+
+def test_lr_find_decays_weights():
+    "At a high rate a large decay pulls the weights to zero, and so changes the losses"
+    curves = []
+    for wd in (0., 5.):
+        model, data = model_and_data()
+        curves.append(lr_find(model.eval(), data, wd=wd, seed=0).loss)
+    n = min(map(len, curves))
+    assert (curves[0][:n]-curves[1][:n]).abs().max()>1e-3
+
+
+def test_lr_find_ends_once_the_smoothed_loss_has_grown_fourfold():
+    losses, calls = [1.]*30 + [1e3]*100, []
+    def loss(pred, target):
+        calls.append(1)
+        return pred.sum()*0 + losses[len(calls)-1]
+    model, data = model_and_data()
+    lr_find(model, data, loss)
+    average = lambda k: sum(.98**(k-i)*.02*losses[i-1] for i in range(1, k+1))/(1-.98**k)
+    assert len(calls)==next(k for k in range(1, 131) if average(k)>4)==31
+
+
+@pytest.mark.parametrize('device', ['cuda', 'mps'])
+def test_only_the_models_own_device_is_seeded(monkeypatch, device):
+    "`torch.manual_seed` would seed every GPU, and nobody would put those back"
+    seeded = []
+    monkeypatch.setattr(torch, 'manual_seed', lambda seed: seeded.append('all'))
+    monkeypatch.setattr(torch.cuda, 'manual_seed', lambda seed: seeded.append(('cuda', seed)))
+    monkeypatch.setattr(torch.cuda, 'device', contextlib.nullcontext)
+    monkeypatch.setattr(torch.mps, 'manual_seed', lambda seed: seeded.append(('mps', seed)))
+    state = torch.get_rng_state()
+    training._seed_device(7, torch.device(device))
+    assert seeded==[(device, 7)] and torch.default_generator.initial_seed()==7
+    training._seed_device(7, torch.device('cpu'))
+    assert len(seeded)==1
+    torch.set_rng_state(state)
+
+
+@pytest.mark.parametrize('device', [pytest.param(d, marks=pytest.mark.skipif(not there, reason=f'no {d} here')) for d,there in
+                                    (('cuda', torch.cuda.is_available()), ('mps', torch.backends.mps.is_available()))])
+def test_data_go_where_the_model_is(device):
+    model, data = model_and_data()
+    on_cpu = fit(copy.deepcopy(model).eval(), data, data, epochs=2, seed=0)
+    state = torch.get_device_module(device).get_rng_state()
+    found = fit(model.to(device).eval(), data, data, epochs=2, seed=0)
+    assert found.valid_loss.tolist()==pytest.approx(on_cpu.valid_loss.tolist(), rel=.2)  # dropout draws other numbers there
+    same(torch.get_device_module(device).get_rng_state(), state)
+
+
+def test_jupyter_without_widgets_is_not_warned(monkeypatch):
+    "tqdm's own warning, that it falls back to a bar of text, would stand above every training"
+    script = '''
+import sys, types, warnings
+warnings.simplefilter('error')
+ipython = types.ModuleType('IPython'); ipython.get_ipython = lambda: types.SimpleNamespace(config={'IPKernelApp': 1})
+sys.modules |= {'IPython': ipython, 'ipywidgets': None}
+from lesson8lib.training import _bar
+print(type(_bar(3, True)).__module__)
+'''
+    env = {k: v for k,v in os.environ.items() if k not in ('IN_TEST', 'TQDM_DISABLE')}
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, cwd=ROOT, env=env)
+    assert done.returncode==0, done.stderr
+    assert 'tqdm' in done.stdout

@@ -175,7 +175,8 @@ def places(root):
         try: s = (root/name).read_text(encoding='utf-8')
         except (UnicodeDecodeError, OSError): continue  # a picture, a file just deleted
         if found := MACHINE.search(s): yield f'{name}: has a path of one machine ({found[0]}…)'
-        if name.endswith('.ipynb'): s = '\n'.join(''.join(c['source']) for c in cells(root/name))
+        if name.endswith('.ipynb'):  # tools/colab.py makes the cell for Colab
+            s = '\n'.join(src for c in cells(root/name) if "'google.colab'" not in (src := ''.join(c['source'])))
         made = name in ('README.md', 'pyproject.toml', 'nbs/llms.txt') or (name.startswith(MODULES) and name.endswith('.py'))
         if not made and (repo in s or docs in s):
             yield f'{name}: has the address of the repository or the site, which stands in pyproject.toml only: write {{repo}} or {{docs}}'
