@@ -43,10 +43,12 @@ docs: setup ## build the docs into _docs, without serving
 notebooks: setup ## run a copy of every notebook, in _run (FLAGS=cuda: the cells for a GPU too)
 	rm -rf _run && cp -R nbs _run
 	ls _run/*.ipynb | $(RUN_EACH) --save --flags '$(FLAGS)'
+	$(BIN)/python tools/pictures.py _run
 
 same: notebooks ## run every notebook twice: a second run stores the same outputs
 	rm -rf _again && cp -R nbs _again
 	ls _again/*.ipynb | $(RUN_EACH) --save --flags '$(FLAGS)'
+	$(BIN)/python tools/pictures.py _again
 	$(BIN)/python tools/same.py _run _again
 	@echo 'Beside what is stored (another kind of processor rounds differently):'
 	@$(BIN)/python tools/same.py --warn nbs _run
@@ -67,6 +69,7 @@ prepare: setup ## before a commit: export, run what changed with what needs it, 
 	$(BIN)/python tools/colab.py
 	$(BIN)/nbdev-export
 	@changed=$$($(BIN)/python tools/changed.py) && if [ -n "$$changed" ]; then echo "$$changed" | $(RUN_EACH) --save; fi
+	$(BIN)/python tools/pictures.py nbs
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/readme.py
 	@$(MAKE) check
@@ -75,6 +78,7 @@ outputs: setup ## run every notebook and store its outputs
 	$(BIN)/python tools/colab.py
 	$(BIN)/nbdev-export
 	ls nbs/*.ipynb | $(RUN_EACH) --save
+	$(BIN)/python tools/pictures.py nbs
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/readme.py
 

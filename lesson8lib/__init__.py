@@ -4,10 +4,14 @@ Modules:
 
 - `lesson8lib.checks`: Bad input is refused in words, and two tensors are the same only when everything about them is
 - `lesson8lib.collab`: What will this user give that film? Dot products, biases, and a hundred thousand ratings
+- `lesson8lib.collab_nn`: A net on the same ratings, why it loses, what it is good for: metadata, and users and films that nobody has seen yet
 - `lesson8lib.data`: Real ratings and real digits, from wherever they can be found, and names turned into row numbers
 - `lesson8lib.embedding`: Why looking up a row is a matrix product, and what an embedding is made of
+- `lesson8lib.interpret`: Biases and factors of a trained model, read: what is loved, what is alike, and how far to believe it
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, taken apart and built again
+- `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page
+- `lesson8lib.text`: What a poem has to do with films: words become numbers of rows, and the rest of the code stays as it is
 - `lesson8lib.training`: One step of gradient descent, then the whole loop that fits any model of this library"""
 
 __version__ = "0.1.0"

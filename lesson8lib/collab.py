@@ -34,7 +34,7 @@ def sigmoid_range(
     if not check_range(low, 'low')<check_range(high, 'high'): raise ValueError(f'`high` must be greater than `low`, got low={low}, high={high}')
     return torch.sigmoid(x)*(high-low) + low
 
-# %% ../nbs/22_collab.ipynb #9b61e623
+# %% ../nbs/22_collab.ipynb #b42cbe72
 class DotProduct(nn.Module):
     """Rating = user's row · item's row. Source: the lesson, 08:02"""
     def __init__(self,
@@ -55,17 +55,17 @@ class DotProduct(nn.Module):
         x:Int[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
         "Predicted ratings. Raises IndexError for rows that are not there"
-        users, items = _rows(self, x)
+        users, items = _rows(x, len(self.user_factors), len(self.item_factors))
         res = (self.user_factors[users]*self.item_factors[items]).sum(1)  # (b, f) -> (b)
         return res if self.y_range is None else sigmoid_range(res, *self.y_range)
 
-# %% ../nbs/22_collab.ipynb #f53d4bb4
-def _rows(model:nn.Module, x:Tensor)->tuple[Tensor, Tensor]:
+# %% ../nbs/22_collab.ipynb #249cb5c7
+def _rows(x:Tensor, n_users:int, n_items:int)->tuple[Tensor, Tensor]:
     "Columns of users and items, both checked: a parameter would take -1 for its last row"
     check_axes(x, 'b 2', 'x', kind='int')
     users, items = x.unbind(1)  # (b, 2) -> two of (b)
-    check_index(users, len(model.user_factors), 'x[:,0] (users)')
-    check_index(items, len(model.item_factors), 'x[:,1] (items)')
+    check_index(users, n_users, 'x[:,0] (users)')
+    check_index(items, n_items, 'x[:,1] (items)')
     return users, items
 
 # %% ../nbs/22_collab.ipynb #ca986183
@@ -133,7 +133,7 @@ def _check_ratings(df, user:str, item:str, rating:str, valid_pct:float)->None:
     check_range(valid_pct, 'valid_pct', low=0)
     if valid_pct>=1: raise ValueError(f'`valid_pct` must be less than 1, or nothing is left to learn from, got {valid_pct}')
 
-# %% ../nbs/22_collab.ipynb #259d0036
+# %% ../nbs/22_collab.ipynb #37018fce
 class DotProductBias(nn.Module):
     """Rating = user's row · item's row + user's bias + item's bias, squeezed into a range
 
@@ -158,7 +158,7 @@ class DotProductBias(nn.Module):
         x:Int[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
         "Predicted ratings. Raises IndexError for rows that are not there"
-        users, items = _rows(self, x)
+        users, items = _rows(x, len(self.user_factors), len(self.item_factors))
         res = (self.user_factors[users]*self.item_factors[items]).sum(1)  # (b, f) -> (b)
         res = res + self.user_bias[users] + self.item_bias[items]
         return res if self.y_range is None else sigmoid_range(res, *self.y_range)

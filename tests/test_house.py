@@ -232,6 +232,26 @@ def test_constraints_pin_what_is_required():
     assert all(line.count('==') == 1 and '+' not in line for line in pins)
     assert {canon(r) for s in wanted for r in s.split()} - {'lesson8lib'} <= {canon(p.split('==')[0]) for p in pins}
 
+# ---- Pictures
+def test_pictures_are_stored_with_few_colors(tmp_path):
+    "Smaller, the same to the eye, and the same when shrunk again"
+    import base64
+    import io
+    import numpy as np
+    from PIL import Image
+    from pictures import shrink
+    noise = np.random.default_rng(0).integers(0, 40, (60, 80, 4), dtype=np.uint8) + np.linspace(0, 200, 80, dtype=np.uint8)[:, None]
+    noise[..., 3] = 255
+    Image.fromarray(noise).save(png := io.BytesIO(), 'PNG')
+    nb = write_nb(tmp_path/'00_x.ipynb', cell('plot()', shown('<Figure>', **{'image/png': base64.b64encode(png.getvalue()).decode()})), cell('1', shown('1')))
+    sizes = []
+    for _ in range(2):
+        shrink(nb)
+        stored = base64.b64decode(json.loads(nb.read_text())['cells'][0]['outputs'][0]['data']['image/png'])
+        sizes.append(len(stored))
+        assert np.abs(np.asarray(Image.open(io.BytesIO(stored)).convert('RGBA')).astype(int) - noise).mean() < 8
+    assert sizes[0] == sizes[1] < len(png.getvalue())/2
+
 # ---- make setup
 def setup(folder, **tools):
     "Run tools/setup.sh where the PATH holds nothing but these commands"
