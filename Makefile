@@ -82,12 +82,19 @@ outputs: setup ## run every notebook and store its outputs
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/readme.py
 
-bench: .venv-bench/.ready ## make benchmarks/results anew, beside the peers
-	@set -e; for script in $$(grep -l __main__ benchmarks/*.py); do echo "$$script"; .venv-bench/bin/python $$script; done
+bench: .venv-bench/.ready .venv-peers/.ready .venv-myfm/.ready ## make benchmarks/results anew, beside the peers
+	@set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v standings); do echo "$$script"; .venv-bench/bin/python $$script; done
+	.venv-peers/bin/python benchmarks/standings.py
+	.venv-myfm/bin/python benchmarks/standings.py myFM
 
-.venv-bench/.ready: .venv/.ready benchmarks/requirements.txt
+.venv-bench/.ready: .venv/.ready
 	$(BIN)/python -m venv --clear .venv-bench
-	.venv-bench/bin/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[fastai,fast]' -r benchmarks/requirements.txt
+	.venv-bench/bin/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[fastai,fast]'
+	@touch $@
+
+.venv-%/.ready: .venv/.ready benchmarks/requirements-%.txt
+	$(BIN)/python -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip install -e '.[fastai]' -r benchmarks/requirements-$*.txt
 	@touch $@
 
 upgrade: ## renew constraints.txt, with the newest of everything in a new .venv
