@@ -33,11 +33,11 @@ def table(fold): return pd.DataFrame({'user': fold.x[:,0], 'item': fold.x[:,1], 
 
 
 # ---- The models: function of a fold and of arguments -> predictions for its test rows
-def ours(fold, model_class=HybridCollab, rated=True, n_models=1, model_args={}, **fit_args):
+def ours(fold, model_class=HybridCollab, rated=True, n_models=1, **fit_args):
     "Mean prediction of `n_models` models that differ in their seed"
     def one(seed):
         known = {} if model_class is DotProductBias else {'rated': fold.x if rated else None, **fold.meta}
-        model = model_class(fold.n_users, fold.n_items, **known, **model_args, generator=new_generator(seed))
+        model = model_class(fold.n_users, fold.n_items, **known, generator=new_generator(seed))
         fit(model, (fold.x, fold.y), seed=seed, progress=False, **fit_args)
         with torch.no_grad(): return torch.cat([model.eval()(x) for x in fold.test_x.split(8192)])
     return torch.stack([one(seed) for seed in range(n_models)]).mean(0).numpy()

@@ -9,8 +9,9 @@ Docs: https://lesson8lib.github.io/lesson8lib/interpret.html.md"""
 # %% auto #0
 __all__ = ['bias_table', 'top_bias', 'bottom_bias', 'PCA', 'pca', 'nearest']
 
-# %% ../nbs/23_interpret.ipynb #4a1d5b0b
+# %% ../nbs/23_interpret.ipynb #0a2bc2db
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -101,11 +102,11 @@ def pca(
     sign = Vh.gather(1, Vh.abs().argmax(1, keepdim=True)).sign()  # (m, 1)
     return PCA((U*S*sign.T)[:,:k], (Vh*sign)[:k], (S**2/(S**2).sum())[:k], mean)
 
-# %% ../nbs/23_interpret.ipynb #d65ad545
+# %% ../nbs/23_interpret.ipynb #6ad545c3
 def nearest(
     model:nn.Module|Sequence[nn.Module], # with `item_factors` and `user_factors`; of several, trained with different seeds, the mean counts
     data:RatingsData, # names, and how often each was rated
-    name:str|int, # whose neighbors are wanted
+    name:str|Integral, # whose neighbors are wanted
     n:int=10, # how many neighbors
     metric:str='cosine', # 'cosine', of the angle: 1 is the same direction; or 'euclidean', the distance: 0 is the same place
     min_ratings:int=0, # leave out what was rated less often

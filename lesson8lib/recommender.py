@@ -9,11 +9,12 @@ Docs: https://lesson8lib.github.io/lesson8lib/recommender.html.md"""
 # %% auto #0
 __all__ = ['Recommender']
 
-# %% ../nbs/42_recommender.ipynb #d0c3b1c5
+# %% ../nbs/42_recommender.ipynb #8f995625
 import hashlib
 import json
 import math
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from .training import fit, new_generator
 
 if TYPE_CHECKING: import pandas
 
-# %% ../nbs/42_recommender.ipynb #d9f0dda4
+# %% ../nbs/42_recommender.ipynb #8e0b761e
 class Recommender:
     """Recommendations from a table of explicit ratings, by `DotProductBias`
 
@@ -52,6 +53,13 @@ class Recommender:
         self.n_factors, self.epochs, self.lr, self.wd, self.bs, self.y_range, self.seed = n_factors, epochs, lr, wd, bs, y_range, seed
         self.user, self.item, self.rating = user, item, rating
         self.model = None
+
+    @classmethod
+    def load(cls,
+        path:str|Path, # file that `save` has written
+    )->'Recommender':
+        "Read a saved recommender; no code in the file is run. Raises FileNotFoundError, and ValueError for a file that is no such or is damaged"
+        return _load(cls, path)
 
     def fit(self,
         df:'pandas.DataFrame', # a row per rating
@@ -103,10 +111,10 @@ def predict(self:Recommender,
     with torch.no_grad(): preds = [model(part) for part in x.split(65536)]
     return pd.Series(torch.cat(preds) if preds else [], index=df.index, name='prediction', dtype='float32')
 
-# %% ../nbs/42_recommender.ipynb #1937d61c
+# %% ../nbs/42_recommender.ipynb #9cf1bdf7
 @patch
 def recommend(self:Recommender,
-    user:str|int, # for whom
+    user:str|Integral, # for whom
     n:int=10, # how many items
     exclude_seen:bool=True, # leave out what they have rated?
     min_ratings:int=0, # leave out what was rated less often
@@ -122,7 +130,7 @@ def recommend(self:Recommender,
 
 @patch
 def similar(self:Recommender,
-    item:str|int, # to what
+    item:str|Integral, # to what
     n:int=10, # how many
     min_ratings:int=20, # leave out what was rated less often: what has few ratings is similar by chance
 )->'pandas.DataFrame': # cosine similarity and number of ratings, most similar first
@@ -143,11 +151,11 @@ def _best(self:Recommender, scores:Tensor, allowed:Tensor, n:int):
     rows = scores.masked_fill(~allowed, -math.inf).topk(min(n, int(allowed.sum()))).indices
     return pd.DataFrame({'prediction': scores[rows], 'ratings': count[rows]}, index=pd.Index([self.data.items[int(i)] for i in rows], name=self.item))
 
-# %% ../nbs/42_recommender.ipynb #6b2af4f0
+# %% ../nbs/42_recommender.ipynb #67209029
 @patch
 def explain(self:Recommender,
-    user:str|int, # whose
-    item:str|int, # opinion of what
+    user:str|Integral, # whose
+    item:str|Integral, # opinion of what
     n:int=5, # how many factors to list one by one; the rest is one term
 )->'pandas.Series': # terms that add up to the score; score and prediction stand in `.attrs`
     "Why this prediction: biases and products of factors. Raises KeyError for unknown names"
@@ -163,10 +171,10 @@ def explain(self:Recommender,
     series.attrs = {'score': sum(terms.values()), 'prediction': float(_scores(model, model.user_factors.detach()[u], model.user_bias.detach()[u])[i])}
     return series
 
-# %% ../nbs/42_recommender.ipynb #1d8a2fd7
+# %% ../nbs/42_recommender.ipynb #c10faf8f
 @patch
 def fold_in(self:Recommender,
-    ratings:Mapping[str|int, float], # item -> rating, by one person whom the recommender does not know
+    ratings:Mapping[str|Integral, float], # item -> rating, by one person whom the recommender does not know
     n:int=10, # how many recommendations
     min_ratings:int=0, # leave out what was rated less often
 )->'pandas.DataFrame': # as from `recommend`, without what was rated
@@ -180,7 +188,7 @@ def fold_in(self:Recommender,
     allowed[rows] = False
     return _best(self, _scores(model, factors, bias), allowed, n)
 
-# %% ../nbs/42_recommender.ipynb #e8938cad
+# %% ../nbs/42_recommender.ipynb #8e804369
 @patch
 def evaluate(self:Recommender,
     df:'pandas.DataFrame', # ratings that were not learned from
@@ -191,10 +199,11 @@ def evaluate(self:Recommender,
 
     Rows with unknown users or items count as typical ones in the errors. Lists leave out what the user had rated before; users without a hit
     to be found are left out of ndcg and recall."""
-    data = RatingsData.from_df(_pandas(df, 'df'), self.user, self.item, self.rating, valid_pct=0.)
-    stars, error = data.train[1], torch.from_numpy(self.predict(df, unknown='na').to_numpy())-data.train[1]
+    df = _pandas(df, 'df')
+    data = RatingsData.from_df(df, self.user, self.item, self.rating, valid_pct=0.)  # in another order
+    error = torch.tensor((self.predict(df, unknown='na')-df[self.rating]).to_numpy(dtype='float32'))
     check_range(k, 'k', low=1, whole=True)
-    hits = stars>=(float(self.data.train[1].median()) if relevant is None else check_range(relevant, 'relevant'))
+    hits = data.train[1]>=(float(self.data.train[1].median()) if relevant is None else check_range(relevant, 'relevant'))
     return {'rmse': error.square().mean().sqrt().item(), 'mae': error.abs().mean().item()} | _judge_lists(self, data, hits, k)
 
 # %% ../nbs/42_recommender.ipynb #c2dce65e
@@ -226,7 +235,7 @@ def _judge_lists(self:Recommender, data:RatingsData, hits:Tensor, k:int)->dict[s
     mean = lambda parts: float(torch.cat(parts).mean()) if parts else math.nan  # noqa: E731
     return {f'ndcg@{k}': mean(ndcgs), f'recall@{k}': mean(recalls), f'coverage@{k}': float(found[1:].float().mean())}
 
-# %% ../nbs/42_recommender.ipynb #7b4eafb2
+# %% ../nbs/42_recommender.ipynb #cea56913
 @patch
 def save(self:Recommender,
     path:str|Path, # file to write, as 'ratings.safetensors'
@@ -240,11 +249,7 @@ def save(self:Recommender,
     save_file(tensors, path, {'lesson8lib': json.dumps({'format': 1, 'sha256': _digest(tensors), 'settings': settings, 'range': model.y_range, **names})})
     return Path(path)
 
-@patch(cls_method=True)
-def load(cls:Recommender,
-    path:str|Path, # file that `save` has written
-)->Recommender:
-    "Read a saved recommender; no code in the file is run. Raises FileNotFoundError, and ValueError for a file that is no such or is damaged"
+def _load(cls:type, path:str|Path)->Recommender:
     from safetensors import SafetensorError, safe_open
     if not Path(path).is_file(): raise FileNotFoundError(f'`path` must be a saved recommender, got {path}, which does not exist')
     try:

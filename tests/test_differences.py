@@ -7,12 +7,13 @@ import warnings
 import pandas as pd
 import pytest
 import torch
-from fastai.collab import CollabDataLoaders
+from fastai.collab import CollabDataLoaders, EmbeddingNN
 from fastai.data.transforms import CategoryMap
 from fastai.torch_core import norm_bias_params
 from torch import nn
 
 from lesson8lib.collab import DotProductBias, RatingsData
+from lesson8lib.collab_nn import CollabNN
 from lesson8lib.data import Vocab
 from lesson8lib.embedding import Embedding, one_hot
 from lesson8lib.parameters import Linear, Module, Parameter, Sequential
@@ -117,3 +118,14 @@ def test_an_unknown_name_is_refused_where_fastai_gives_it_row_0():
 def test_a_layers_own_generator_where_pytorchs_layers_know_the_global_one_only():
     with pytest.raises(TypeError): nn.Linear(2, 2, generator=torch.Generator())
     assert Linear(2, 2, generator=torch.Generator())
+
+
+def test_a_net_of_ratings_gives_b_where_fastais_gives_b1():
+    x = torch.zeros(3, 2).long()
+    assert EmbeddingNN([(4, 2), (4, 2)], [5])(x).shape==(3, 1) and CollabNN((4, 2), (4, 2), [5])(x).shape==(3,)
+
+
+def test_the_bias_of_batch_normalization_starts_at_0_where_fastais_starts_at_a_thousandth():
+    norms = [[m for m in model.layers.modules() if isinstance(m, nn.BatchNorm1d)][0] for model in
+             (EmbeddingNN([(4, 2), (4, 2)], [5]), CollabNN((4, 2), (4, 2), [5], use_bn=True))]
+    assert norms[0].bias.tolist()==pytest.approx([.001]*5) and norms[1].bias.tolist()==[0]*5

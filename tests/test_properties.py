@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from fastai.collab import EmbeddingDotBias
+from fastai.collab import EmbeddingDotBias, EmbeddingNN
 from fastai.data.transforms import CategoryMap
 from fastai.layers import sigmoid_range as fastai_sigmoid_range
 from hypothesis import given, settings
@@ -14,8 +14,10 @@ from lesson8lib.checks import check_axes, check_index
 from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
 from lesson8lib.collab import DotProduct, DotProductBias, RatingsData, sigmoid_range
+from lesson8lib.collab_nn import CollabNN, HybridCollab
 from lesson8lib.data import Vocab
 from lesson8lib.embedding import Embedding, create_params, one_hot
+from lesson8lib.interpret import pca
 from lesson8lib.parameters import Linear, Module, Sequential
 from lesson8lib.training import batches, evaluate, one_cycle
 
@@ -212,3 +214,52 @@ def test_a_refused_state_changes_nothing():
 
 
 def test_a_new_module_is_in_training_as_pytorchs_is(): assert Module().training is nn.Module().training is True
+
+
+@few
+@given(st.integers(2, 9), sizes, sizes, st.lists(sizes, max_size=3), st.booleans(), st.booleans(), st.sampled_from([None, (0, 5.5)]), seeds)
+def test_collab_nn_is_fastais(b, u, i, layers, use_bn, training, y_range, seed):
+    torch.manual_seed(seed % 1000)
+    ours, theirs = CollabNN((7, u), (6, i), layers, use_bn, y_range=y_range), EmbeddingNN([(7, u), (6, i)], layers, use_bn=use_bn, y_range=y_range)
+    theirs.embeds[0].weight.data, theirs.embeds[1].weight.data = ours.user_factors.data.clone(), ours.item_factors.data.clone()
+    learned = [[m for m in model.layers.modules() if isinstance(m, nn.Linear | nn.BatchNorm1d)] for model in (ours, theirs)]
+    for mine,other in zip(*learned, strict=True): other.load_state_dict(mine.state_dict())
+    x = rand_index((b, 2), 6, seed)
+    a, c = (m.train(training)(x) for m in (ours, theirs))
+    same(a, c.squeeze(1), rtol=1e-4, atol=1e-5)
+    w = torch.randn(b)
+    for out in (a, c.squeeze(1)): (out*w).sum().backward()
+    same(ours.item_factors.grad, theirs.embeds[1].weight.grad, rtol=1e-3, atol=1e-5)
+
+
+@few
+@given(st.integers(2, 12), sizes, seeds)
+def test_pca_is_scikit_learns(n, d, seed):
+    from sklearn.decomposition import PCA
+    x, k = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64), min(n-1, d)  # the n-th axis of n points is noise
+    ours, theirs = pca(x, k), PCA(k, svd_solver='full').fit(x.numpy())
+    for a,b in ((ours.axes, theirs.components_), (ours.explained, theirs.explained_variance_ratio_), (ours.points, theirs.transform(x.numpy()))):
+        same(a, torch.tensor(b), rtol=1e-6, atol=1e-8)
+    if k==d: same(ours.points@ours.axes + ours.mean, x)
+
+
+@few
+@given(st.integers(1, 9), sizes, sizes, sizes, st.sampled_from([None, (0, 5.5), (-1, 1)]), seeds)
+def test_a_bare_hybrid_is_dot_product_bias(b, n_users, n_items, f, y_range, seed):
+    plain, hybrid = DotProductBias(n_users, n_items, f, y_range), HybridCollab(n_users, n_items, n_factors=f, n_hidden=0, y_range=y_range)
+    for rows,side in ((hybrid.users, 'user'), (hybrid.items, 'item')):
+        rows.own.data = torch.cat([getattr(plain, f'{side}_factors').data, getattr(plain, f'{side}_bias').data[:,None]], 1)
+    x = torch.stack([rand_index((b,), n_users, seed), rand_index((b,), n_items, seed+1)], 1)
+    same_fn(lambda x: hybrid(x), lambda x: plain(x), x)
+    for name in ('user_factors', 'user_bias', 'item_factors', 'item_bias'): same(getattr(hybrid, name), getattr(plain, name).data.clone().requires_grad_(), rtol=0, atol=0)
+
+
+def test_metadata_are_standardized_and_words_counted():
+    from lesson8lib.collab_nn import Metadata
+    df = pd.DataFrame({'item': ['a', 'b', 'c'], 'year': [1990, 2000, None], 'genres': ['x|y', 'y', '']})
+    about, vocab = Metadata(df, 'item', ['year', 'genres']), Vocab(['a', 'b', 'd'])
+    assert about.columns==['year', 'genres=', 'genres=x', 'genres=y'] or about.columns==['year', 'genres=x', 'genres=y']
+    table = about.encode(df, vocab)
+    assert len(table)==4 and not table[0].any() and not table[3].any()
+    same(table[1:3,0], torch.tensor([-.5**.5, .5**.5]))
+    same(table[1:3,-2:], torch.tensor([[1., 1], [0, 1]]))

@@ -24,6 +24,37 @@ def test_quality_and_speed_beside_fastai():
     assert median(fastai['seconds'])>=4*median(ours['seconds']) and median(fastai['seconds'])>=20*median(quick['seconds'])
 
 
+def test_hybrid_beside_the_dot_product():
+    mse = {name: r['valid_mse'] for name,r in load('hybrid')['models'].items()}
+    assert load('hybrid')['seeds']==[0, 1, 2, 3, 4] and mean(mse['HybridCollab'])<=.812
+    assert all(hybrid<=product-.005 for hybrid,product in zip(mse['HybridCollab'], mse['DotProductBias'], strict=True))
+
+
+def test_newcomers_beside_the_best_baseline():
+    results = load('cold_start')
+    assert len(results['seeds'])>=5
+    for what,ours in (('new users with five ratings', 'fold_in, HybridCollab'), ('new films, known by metadata', 'HybridCollab, hide_items=.5')):
+        table = results['rmse'][what]
+        best = min(results['baselines'][what], key=lambda name: mean(table[name]))
+        gains = [b-o for b,o in zip(table[best], table[ours], strict=True)]
+        spread = (sum((g-mean(gains))**2 for g in gains)/(len(gains)-1)/len(gains))**.5
+        assert mean(gains)>results['t']*spread
+
+
+def test_standings():
+    models = load('standings')['models']
+    rmse = {name: mean(r['rmse']) for name,r in models.items()}
+    assert all(len(r['rmse'])==5 for r in models.values())
+    for peer in ('Surprise SVD, tuned', 'Surprise SVD++, tuned', 'cmfrec, tuned', 'LensKit biased MF, tuned', 'myFM, tuned', 'fastai, tuned'): assert peer in models
+    ours = 'lesson8lib HybridCollab, who rated what'
+    assert rmse[ours]<=.8994 and median(models[ours]['seconds'])<60 and rmse[ours]==min(v for k,v in rmse.items() if 'mean of' not in k)
+
+
+def test_ten_million_ratings():
+    results = load('ten_million')
+    assert results['ratings']==10_000_000 and results['peak_gb']<=4
+
+
 def test_a_module_costs_little_more_than_torch():
     costs = load('imports')['over_torch_seconds']
     modules = {f'lesson8lib.{p.stem}' for p in (ROOT/'lesson8lib').glob('[a-z]*.py')}
