@@ -9,11 +9,12 @@ Docs: https://lesson8lib.github.io/lesson8lib/collab_nn.html.md"""
 # %% auto #0
 __all__ = ['emb_sz_rule', 'CollabNN', 'Metadata', 'Rows', 'HybridCollab', 'fold_in']
 
-# %% ../nbs/24_collab_nn.ipynb #a94d59f9
+# %% ../nbs/24_collab_nn.ipynb #f3332fd5
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from fastcore.basics import patch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -170,7 +171,7 @@ def _rate(users:Float[Tensor, 'b f'], items:Float[Tensor, 'b f'], model:nn.Modul
     if getattr(model, 'net', None) is not None: res = res + model.net(torch.cat([u, i], 1)).squeeze(1)  # (b, 2f) -> (b, 1) -> (b)
     return res if model.y_range is None else sigmoid_range(res, *model.y_range)
 
-# %% ../nbs/24_collab_nn.ipynb #17d21c8f
+# %% ../nbs/24_collab_nn.ipynb #19c8d36c
 class HybridCollab(nn.Module):
     """Rating = dot product of two rows + their biases + a small net's word, squeezed into a range; rows that know metadata
 
@@ -226,28 +227,6 @@ class HybridCollab(nn.Module):
     @property
     def item_bias(self)->Float[Tensor, ' n']: return self._all(self.items)[:,-1]
 
-    def for_new_user(self,
-        meta:Float[Tensor, 'b m'], # what is known of people who have rated nothing
-    )->Float[Tensor, 'b n_items']: # their ratings of all items
-        "Ratings by somebody typical with these metadata. In evaluation mode: call `eval()` first"
-        _check_new(meta, self.users, 'user')
-        items = self._all(self.items)
-        return torch.stack([self.rate(row.expand_as(items), items) for row in self.users.typical() + meta @ self.users.from_meta])
-
-    def for_new_item(self,
-        meta:Float[Tensor, 'b m'], # what is known of items that nobody has rated
-    )->Float[Tensor, 'b n_users']: # the ratings of all users
-        "Ratings of something typical with these metadata. In evaluation mode: call `eval()` first"
-        _check_new(meta, self.items, 'item')
-        users = self._all(self.users)
-        return torch.stack([self.rate(users, row.expand_as(users)) for row in self.items.typical() + meta @ self.items.from_meta])
-
-# %% ../nbs/24_collab_nn.ipynb #c53df691
-def _check_new(meta, rows:Rows, side:str)->None:
-    if rows.meta is None: raise ValueError(f'the model knows no metadata: give it `{side}_meta` when it is made')
-    if rows.training: raise ValueError('the model is in training mode, in which dropout is at work: call `eval()` first')
-    check_axes(meta, f'b {rows.meta.shape[1]}', 'meta', kind='float')
-
 # %% ../nbs/24_collab_nn.ipynb #fcd64b76
 def fold_in(
     model:nn.Module, # `DotProductBias` or `HybridCollab`, trained; nothing of it is changed
@@ -293,3 +272,28 @@ def _crowd(model, data, of:str, meta)->Float[Tensor, 'c f']:
     if rows is None or rows.meta is None: raise ValueError(f'`meta` must be left out: the model knows no metadata of {of}s')
     check_axes(meta, f'{rows.meta.shape[1]}', 'meta', kind='float')
     return (rows.own[there] + meta@rows.from_meta).detach()
+
+# %% ../nbs/24_collab_nn.ipynb #78951b21
+@patch
+def for_new_user(self:HybridCollab,
+    meta:Float[Tensor, 'b m'], # what is known of people who have rated nothing
+)->Float[Tensor, 'b n_items']: # their ratings of all items
+    "Ratings by somebody typical with these metadata. In evaluation mode: call `eval()` first"
+    _check_new(meta, self.users, 'user')
+    items = self._all(self.items)
+    return torch.stack([self.rate(row.expand_as(items), items) for row in self.users.typical() + meta @ self.users.from_meta])
+
+@patch
+def for_new_item(self:HybridCollab,
+    meta:Float[Tensor, 'b m'], # what is known of items that nobody has rated
+)->Float[Tensor, 'b n_users']: # the ratings of all users
+    "Ratings of something typical with these metadata. In evaluation mode: call `eval()` first"
+    _check_new(meta, self.items, 'item')
+    users = self._all(self.users)
+    return torch.stack([self.rate(users, row.expand_as(users)) for row in self.items.typical() + meta @ self.items.from_meta])
+
+# %% ../nbs/24_collab_nn.ipynb #c53df691
+def _check_new(meta, rows:Rows, side:str)->None:
+    if rows.meta is None: raise ValueError(f'the model knows no metadata: give it `{side}_meta` when it is made')
+    if rows.training: raise ValueError('the model is in training mode, in which dropout is at work: call `eval()` first')
+    check_axes(meta, f'b {rows.meta.shape[1]}', 'meta', kind='float')

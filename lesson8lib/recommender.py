@@ -111,11 +111,11 @@ def predict(self:Recommender,
     with torch.no_grad(): preds = [model(part) for part in x.split(65536)]
     return pd.Series(torch.cat(preds) if preds else [], index=df.index, name='prediction', dtype='float32')
 
-# %% ../nbs/42_recommender.ipynb #9cf1bdf7
+# %% ../nbs/42_recommender.ipynb #1b0fbf59
 @patch
 def recommend(self:Recommender,
     user:str|Integral, # for whom
-    n:int=10, # how many items
+    n:int=10, # how many items, at most
     exclude_seen:bool=True, # leave out what they have rated?
     min_ratings:int=0, # leave out what was rated less often
 )->'pandas.DataFrame': # prediction, and how many ratings the item has; best first
@@ -151,19 +151,19 @@ def _best(self:Recommender, scores:Tensor, allowed:Tensor, n:int):
     rows = scores.masked_fill(~allowed, -math.inf).topk(min(n, int(allowed.sum()))).indices
     return pd.DataFrame({'prediction': scores[rows], 'ratings': count[rows]}, index=pd.Index([self.data.items[int(i)] for i in rows], name=self.item))
 
-# %% ../nbs/42_recommender.ipynb #67209029
+# %% ../nbs/42_recommender.ipynb #30c2fa82
 @patch
 def explain(self:Recommender,
     user:str|Integral, # whose
     item:str|Integral, # opinion of what
-    n:int=5, # how many factors to list one by one; the rest is one term
+    n:int=5, # how many factors to list one by one, at most; the rest is one term
 )->'pandas.Series': # terms that add up to the score; score and prediction stand in `.attrs`
     "Why this prediction: biases and products of factors. Raises KeyError for unknown names"
     import pandas as pd
     model, u, i = _fitted(self), int(self.data.users.index(user)), int(self.data.items.index(item))
-    check_range(n, 'n', low=0, high=self.n_factors, whole=True)
+    check_range(n, 'n', low=0, whole=True)
     products = (model.user_factors[u]*model.item_factors[i]).detach()
-    largest = products.abs().topk(n).indices.tolist()
+    largest = products.abs().topk(min(n, self.n_factors)).indices.tolist()
     terms = {f'bias of user {user}': model.user_bias[u].item(), f'bias of {item}': model.item_bias[i].item()}
     terms |= {f'factor {k}': products[k].item() for k in largest}
     terms['other factors'] = products.sum().item() - products[largest].sum().item()

@@ -91,6 +91,7 @@ def look(page, scheme):
     assert is_dark(page)==(scheme=='dark')
     assert page.evaluate(OVERFLOW)<=1, 'the page scrolls sideways'
     assert page.locator('.math:not(:has(.katex)), .katex-error').all_inner_texts()==[], 'a formula is not rendered'
+    assert page.evaluate("[...document.querySelectorAll('.katex .sqrt svg')].filter(s => s.getBoundingClientRect().height < 8).length")==0, 'a root has lost its sign'
     ratio, element, text = page.evaluate(CONTRAST)
     assert ratio>=4.5, f'contrast {ratio:.1f}: {element} {text!r}'
 
