@@ -1,6 +1,6 @@
 """Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
 
-A recommender for any table of explicit ratings: `Recommender`, with `fit`, `predict`, `recommend`, `similar`, `explain`, `fold_in`, `evaluate`, `save` and `load`. Explicit ratings are stars or points that people gave; clicks and purchases, which know no dislike, need other models.
+A recommender for any table of explicit ratings: a `Recommender` is fitted, predicts, recommends, finds what is similar, explains, greets newcomers, is judged, saved and loaded. Explicit ratings are stars or points that people gave; clicks and purchases, which know no dislike, need other models.
 
 Docs: https://lesson8lib.github.io/lesson8lib/recommender.html.md"""
 
@@ -206,7 +206,7 @@ def evaluate(self:Recommender,
     hits = data.train[1]>=(float(self.data.train[1].median()) if relevant is None else check_range(relevant, 'relevant'))
     return {'rmse': error.square().mean().sqrt().item(), 'mae': error.abs().mean().item()} | _judge_lists(self, data, hits, k)
 
-# %% ../nbs/42_recommender.ipynb #c2dce65e
+# %% ../nbs/42_recommender.ipynb #5a46e726
 def _known(mine:Vocab, theirs:Vocab)->Tensor:
     "For each row of one vocabulary the row of the same name in the other, 0 where there is none"
     return torch.cat([torch.zeros(1, dtype=torch.long), mine.index([theirs[i] for i in range(1, len(theirs))], 'na')])
@@ -232,10 +232,10 @@ def _judge_lists(self:Recommender, data:RatingsData, hits:Tensor, k:int)->dict[s
         best = torch.cat([torch.zeros(1), discount.cumsum(0)])[total.clamp(max=k)]
         ndcgs.append(((hit@discount)/best)[total>0])
         recalls.append((hit.sum(1)/total)[total>0])
-    mean = lambda parts: float(torch.cat(parts).mean()) if parts else math.nan  # noqa: E731
+    mean = lambda parts: float(torch.cat(parts).mean()) if parts else math.nan
     return {f'ndcg@{k}': mean(ndcgs), f'recall@{k}': mean(recalls), f'coverage@{k}': float(found[1:].float().mean())}
 
-# %% ../nbs/42_recommender.ipynb #cea56913
+# %% ../nbs/42_recommender.ipynb #10f2f9bc
 @patch
 def save(self:Recommender,
     path:str|Path, # file to write, as 'ratings.safetensors'
@@ -253,7 +253,7 @@ def _load(cls:type, path:str|Path)->Recommender:
     from safetensors import SafetensorError, safe_open
     if not Path(path).is_file(): raise FileNotFoundError(f'`path` must be a saved recommender, got {path}, which does not exist')
     try:
-        with safe_open(path, 'pt') as f: about, tensors = f.metadata(), {k: f.get_tensor(k) for k in f.keys()}  # noqa: SIM118
+        with safe_open(path, 'pt') as f: about, tensors = f.metadata(), {k: f.get_tensor(k) for k in f.keys()}
     except (SafetensorError, OSError) as e: raise ValueError(f'`path` must be a saved recommender, got {path}, which cannot be read: {e}') from e
     if not about or 'lesson8lib' not in about: raise ValueError(f'`path` must be a saved recommender, got {path}, a file of something else')
     return _restore(cls, json.loads(about['lesson8lib']), tensors, path)
