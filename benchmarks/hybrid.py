@@ -43,6 +43,7 @@ def models(data, meta, generator)->dict:
         'CollabNN, layers 100 and 50, batch norm': lambda: (CollabNN(*emb_szs, (100, 50), True, generator=generator), {}),
         'dot product and net, no metadata': lambda: (HybridCollab(*sizes, generator=generator), {'bs': 128, 'wd': .4}),
         'DotProductBias': lambda: (DotProductBias(*sizes, generator=generator), {}),
+        'DotProductBias, as the hybrid is trained': lambda: (DotProductBias(*sizes, generator=generator), {'bs': 128, 'wd': .4}),
         'metadata at the entrance of the net': lambda: (AtTheEntrance(*sizes, *meta, generator), {'wd': .2}),
         'HybridCollab, no net': lambda: (HybridCollab(*sizes, **known, n_hidden=0, generator=generator), {'bs': 128, 'wd': .3}),
         'HybridCollab': lambda: (HybridCollab(*sizes, **known, generator=generator), {'bs': 128, 'wd': .4}),
@@ -61,7 +62,7 @@ def main()->None:
             model, args = models(data, meta, new_generator(seed))[name]()
             start = time.perf_counter()
             history = fit(model, data.train, data.valid, seed=seed, progress=False, **args)
-            result = results.setdefault(name, {'valid_mse': [], 'seconds': []})
+            result = results.setdefault(name, {'settings': {'bs': 64, 'wd': .1} | args, 'valid_mse': [], 'seconds': []})
             for key,value in (('valid_mse', history.valid_loss.iloc[-1]), ('seconds', time.perf_counter()-start)): result[key].append(round(value, 4))
     save('hybrid', {'seeds': list(SEEDS), 'threads': 1, 'models': results}, packages=('torch', 'numpy', 'pandas'))
 
