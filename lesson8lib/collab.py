@@ -59,13 +59,13 @@ class DotProduct(nn.Module):
         res = (self.user_factors[users]*self.item_factors[items]).sum(1)  # (b, f) -> (b)
         return res if self.y_range is None else sigmoid_range(res, *self.y_range)
 
-# %% ../nbs/22_collab.ipynb #249cb5c7
-def _rows(x:Tensor, n_users:int, n_items:int)->tuple[Tensor, Tensor]:
+# %% ../nbs/22_collab.ipynb #9ec5376c
+def _rows(x:Tensor, n_users:int, n_items:int, name:str='x')->tuple[Tensor, Tensor]:
     "Columns of users and items, both checked: a parameter would take -1 for its last row"
-    check_axes(x, 'b 2', 'x', kind='int')
+    check_axes(x, 'b 2', name, kind='int')
     users, items = x.unbind(1)  # (b, 2) -> two of (b)
-    check_index(users, n_users, 'x[:,0] (users)')
-    check_index(items, n_items, 'x[:,1] (items)')
+    check_index(users, n_users, f'{name}[:,0] (users)')
+    check_index(items, n_items, f'{name}[:,1] (items)')
     return users, items
 
 # %% ../nbs/22_collab.ipynb #ca986183
@@ -107,12 +107,12 @@ class RatingsData(NamedTuple):
         valid, train = order[:cut], order[cut:]
         return cls(users, items, (x[train], y[train]), (x[valid], y[valid]) if cut else None)
 
-# %% ../nbs/22_collab.ipynb #1316c962
+# %% ../nbs/22_collab.ipynb #9c0da57c
 def _vocab(df, column:str, kind:str)->Vocab:
     try: return Vocab(df[column], kind)
     except (TypeError, ValueError) as e: raise type(e)(str(e).replace('`items`', f'`df[{column!r}]`')) from None
 
-def _check_ratings(df, user:str, item:str, rating:str, valid_pct:float)->None:
+def _check_ratings(df, user:str, item:str, rating:str, valid_pct:float, fewest:int=2)->None:
     import pandas as pd
     if not isinstance(df, pd.DataFrame): raise TypeError(f'`df` must be a pandas DataFrame, got {type(df).__name__}')
     if df.columns.has_duplicates: raise ValueError(f'`df` must have columns of different names, got {list(df.columns)}')
@@ -129,7 +129,7 @@ def _check_ratings(df, user:str, item:str, rating:str, valid_pct:float)->None:
     if not (largest := float(df[rating].abs().max()))<=torch.finfo(torch.float32).max:
         raise ValueError(f'`df[{rating!r}]` must hold finite numbers that float32 can hold, got {largest}')
     for c,what in ((user, 'users'), (item, 'items')):
-        if df[c].nunique()<2: raise ValueError(f'`df[{c!r}]` must name at least two {what}, got only {df[c].iloc[0]!r}')
+        if df[c].nunique()<fewest: raise ValueError(f'`df[{c!r}]` must name at least two {what}, got only {df[c].iloc[0]!r}')
     check_range(valid_pct, 'valid_pct', low=0)
     if valid_pct>=1: raise ValueError(f'`valid_pct` must be less than 1, or nothing is left to learn from, got {valid_pct}')
 

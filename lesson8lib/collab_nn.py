@@ -9,7 +9,8 @@ Docs: https://lesson8lib.github.io/lesson8lib/collab_nn.html.md"""
 # %% auto #0
 __all__ = ['emb_sz_rule', 'CollabNN', 'Metadata', 'Rows', 'HybridCollab', 'fold_in']
 
-# %% ../nbs/24_collab_nn.ipynb #f3332fd5
+# %% ../nbs/24_collab_nn.ipynb #4669121e
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ def emb_sz_rule(
     "fastai's rule of thumb for the width of an embedding. Source: `fastai.tabular.model.emb_sz_rule`"
     return min(600, round(1.6*check_range(n, 'n', low=1, whole=True)**.56))
 
-# %% ../nbs/24_collab_nn.ipynb #f4d174a2
+# %% ../nbs/24_collab_nn.ipynb #0abb2850
 def _dense(sizes:Sequence[int], use_bn:bool, p:float, generator)->nn.Sequential:
     "Linear layers with a ReLU between them, and where wanted batch normalization (after the ReLU, as in fastai) and dropout"
     layers = []
@@ -64,6 +65,7 @@ class CollabNN(nn.Module):
         for sz,name in ((user_sz, 'user_sz'), (item_sz, 'item_sz')):
             if not isinstance(sz, (tuple, list)) or len(sz)!=2: raise TypeError(f'`{name}` must be a pair (rows, numbers in a row), got {sz!r}')
         _check_sizes(user_sz[0], item_sz[0], user_sz[1], y_range)
+        if not isinstance(layers, (tuple, list)): raise TypeError(f'`layers` must be a list of sizes, got {layers!r}')
         for n in layers: check_range(n, 'layers', low=1, whole=True)
         if check_range(p, 'p', low=0)>=1: raise ValueError(f'`p` must be less than 1, or nothing is left, got {p}')
         self.user_factors = create_params(*user_sz, generator=generator)
@@ -80,7 +82,7 @@ class CollabNN(nn.Module):
         res = self.layers(res).squeeze(1)  # (b, u+i) -> (b, 1) -> (b)
         return res if self.y_range is None else sigmoid_range(res, *self.y_range)
 
-# %% ../nbs/24_collab_nn.ipynb #1f8e3252
+# %% ../nbs/24_collab_nn.ipynb #cf5bd7cd
 class Metadata:
     """What is known of users or items beside their ratings, as numbers
 
@@ -92,11 +94,11 @@ class Metadata:
         columns:Sequence[str], # columns to use
     ):
         import pandas as pd
-        missing = [c for c in (name, *columns) if c not in df.columns]
-        if missing: raise KeyError(f'`df` must have the columns {[name, *columns]}; missing: {missing}, there are: {list(df.columns)}')
-        self.name, df = name, df.drop_duplicates(name)
+        if isinstance(columns, str): raise TypeError(f'`columns` must be a list of columns, got one text, {columns!r}')
+        self.name, self.used = name, list(columns)
+        df = self._table(df).drop_duplicates(name)
         self.scale = {c: (float(df[c].mean()), float(df[c].std()) or 1.) for c in columns if pd.api.types.is_numeric_dtype(df[c])}
-        self.words = {c: sorted(set('|'.join(df[c].dropna()).split('|'))) for c in columns if c not in self.scale}
+        self.words = {c: sorted({w for ws in _words(df[c], c) for w in ws}) for c in columns if c not in self.scale}
         self.columns = [*self.scale, *(f'{c}={w}' for c,words in self.words.items() for w in words)]
 
     def __len__(self)->int: return len(self.columns)
@@ -106,19 +108,43 @@ class Metadata:
         vocab:Vocab|None=None, # whose rows are wanted; the rows of `df` themselves if None
     )->Float[Tensor, 'n m']: # a row of numbers for each name of `vocab`, zeros for those that `df` does not have
         "Numbers for each row. An average person has zeros, too"
+        df = self._table(df)
+        table = torch.zeros(len(df), len(self))
+        for i,(c,(mean,std)) in enumerate(self.scale.items()):
+            table[:,i] = torch.tensor(((df[c].astype(float)-mean)/std).fillna(0.).to_numpy(dtype='float32'))
+        place = {column: i for i,column in enumerate(self.columns)}
+        for c,known in self.words.items():
+            cells = _words(df[c], c)
+            if new := sorted({w for ws in cells for w in ws}-set(known)): raise KeyError(f'{len(new)} unknown words in `df[{c!r}]`: {new[:3]}; known: {known[:5]} …')
+            for row,ws in enumerate(cells): table[row,[place[f'{c}={w}'] for w in ws]] = 1.
+        return table if vocab is None else self._spread(table, df[self.name], vocab)
+
+    def _table(self, df):
         import pandas as pd
-        numbers = pd.DataFrame({c: ((df[c].astype(float)-mean)/std).fillna(0.) for c,(mean,std) in self.scale.items()}, index=df.index)
-        for c,words in self.words.items():
-            flags = df[c].str.get_dummies('|')
-            if new := [w for w in flags.columns if w not in words]: raise KeyError(f'{len(new)} unknown words in `df[{c!r}]`: {new[:3]}; known: {words[:5]} …')
-            numbers = numbers.join(flags.reindex(columns=words, fill_value=0).add_prefix(f'{c}='))
-        table = torch.tensor(numbers[self.columns].to_numpy(dtype='float32'))
-        if vocab is None: return table
-        encoded, known = torch.zeros(len(vocab), len(self)), ~df.duplicated(self.name) & df[self.name].isin([vocab[i] for i in range(1, len(vocab))])
-        encoded[vocab.index(df[self.name][known])] = table[torch.tensor(known.to_numpy())]
+        if not isinstance(df, pd.DataFrame): raise TypeError(f'`df` must be a pandas DataFrame, got {type(df).__name__}')
+        wanted = [self.name, *self.used]
+        missing = [c for c in wanted if c not in df.columns]
+        if missing: raise KeyError(f'`df` must have the columns {wanted}; missing: {missing}, there are: {list(df.columns)}')
+        return df[wanted].reset_index(drop=True)
+
+    def _spread(self, table:Tensor, names, vocab:Vocab)->Tensor:
+        "The rows of `table` in the order of a vocabulary"
+        known = ~names.duplicated() & names.isin([vocab[i] for i in range(1, len(vocab))])
+        if not known.any(): raise ValueError(f'`vocab` must share names with `df[{self.name!r}]`, got none in common (a name of digits is not a number)')
+        encoded = torch.zeros(len(vocab), len(self))
+        encoded[vocab.index(names[known])] = table[torch.tensor(known.to_numpy())]
         return encoded
 
-# %% ../nbs/24_collab_nn.ipynb #8baf823a
+# %% ../nbs/24_collab_nn.ipynb #1c159837
+def _words(column, name:str)->list[list[str]]:
+    "The words of each cell; none where it is missing"
+    import pandas as pd
+    cells = column.astype(object).where(column.notna(), '')
+    wrong = next((c for c in cells if not isinstance(c, str)), None)
+    if wrong is not None or pd.api.types.is_datetime64_any_dtype(column): raise TypeError(f'`df[{name!r}]` must hold numbers or text, got {wrong!r} among its values')
+    return [[w.strip() for w in cell.split('|') if w.strip()] for cell in cells]
+
+# %% ../nbs/24_collab_nn.ipynb #f63d3ae6
 class Rows(nn.Module):
     "The row of each user (or item): numbers of its own, plus what its metadata say, plus what the company it was seen in says"
     def __init__(self,
@@ -126,7 +152,7 @@ class Rows(nn.Module):
         n_numbers:int, # numbers in a row
         meta:Float[Tensor, 'n m']|None=None, # what is known of each
         seen:Float[Tensor, 'n o']|None=None, # for each which of the others it was seen with: 1/√count or 0
-        hide:float=0., # probability to hide the own numbers in training, in [0, 1], so that the rest learns to do without
+        hide:float=0., # probability to hide the own numbers in training, in [0, 1], so that the rest learns to do without them
         generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
     ):
         super().__init__()
@@ -140,18 +166,18 @@ class Rows(nn.Module):
 
     def forward(self,
         index:Int[Tensor, ' b'], # which rows
-        other:Int[Tensor, ' b']|None=None, # with whom the rating is; left out of `seen`
+        other:Int[Tensor, ' b']|None=None, # with whom the rating is, left out of `seen`; without it nothing is hidden, either
     )->Float[Tensor, 'b f']: # the rows
         "Look up, and add what is known"
         rows = self.own[index]
-        if self.training and self.hide: rows = torch.where(torch.rand(len(index), 1, device=rows.device)<self.hide, self.typical(), rows)
+        if self.training and self.hide and other is not None: rows = torch.where(torch.rand(len(index), 1, device=rows.device)<self.hide, self.typical(), rows)
         if self.meta is not None: rows = rows + self.meta[index] @ self.from_meta  # (b, m) @ (m, f)
         if self.seen is None: return rows
         seen = self.seen[index]
         if other is not None: seen = seen.scatter(1, other[:,None], 0.)  # or the training rows would give themselves away
         return rows + seen @ self.from_seen  # (b, o) @ (o, f)
 
-# %% ../nbs/24_collab_nn.ipynb #3f426bd5
+# %% ../nbs/24_collab_nn.ipynb #cbdd7f9b
 def _seen(x:Tensor, n_users:int, n_items:int)->tuple[Tensor, Tensor]:
     "Who was seen with what in the rows `x`, for users and for items, each row of length 1"
     met = torch.zeros(n_users, n_items)
@@ -161,6 +187,7 @@ def _seen(x:Tensor, n_users:int, n_items:int)->tuple[Tensor, Tensor]:
 def _check_meta(meta, n:int, name:str)->None:
     if meta is None: return
     if check_axes(meta, 'n m', name, kind='float')[0]!=n: raise ValueError(f'`{name}` must have a row for each of {n}, got {len(meta)}')
+    if meta.dtype!=torch.float32: raise TypeError(f'`{name}` must be of float32, as the rows are, got {meta.dtype}')
     if not meta.isfinite().all(): raise ValueError(f'`{name}` must hold finite numbers, got NaN or infinity')
 
 # %% ../nbs/24_collab_nn.ipynb #d282d761
@@ -171,7 +198,7 @@ def _rate(users:Float[Tensor, 'b f'], items:Float[Tensor, 'b f'], model:nn.Modul
     if getattr(model, 'net', None) is not None: res = res + model.net(torch.cat([u, i], 1)).squeeze(1)  # (b, 2f) -> (b, 1) -> (b)
     return res if model.y_range is None else sigmoid_range(res, *model.y_range)
 
-# %% ../nbs/24_collab_nn.ipynb #19c8d36c
+# %% ../nbs/24_collab_nn.ipynb #16906f6e
 class HybridCollab(nn.Module):
     """Rating = dot product of two rows + their biases + a small net's word, squeezed into a range; rows that know metadata
 
@@ -186,7 +213,7 @@ class HybridCollab(nn.Module):
         n_factors:int=50, # numbers in a row, the bias not counted
         n_hidden:int=64, # hidden units of the net; 0 for none
         p:float=.25, # dropout in the net
-        hide_users:float=0., # probability to hide a user's own numbers in training, for users to come who will have none
+        hide_users:float=0., # probability to hide a user's own numbers in training, in [0, 1], for users to come who will have none
         hide_items:float=0., # the same for items
         y_range:tuple[float, float]|None=(0, 5.5), # lowest and highest rating, a little widened; unbounded if None
         generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
@@ -195,6 +222,10 @@ class HybridCollab(nn.Module):
         super().__init__()
         _check_sizes(n_users, n_items, n_factors, y_range)
         for meta,n,name in ((user_meta, n_users, 'user_meta'), (item_meta, n_items, 'item_meta')): _check_meta(meta, n, name)
+        for value,name in ((hide_users, 'hide_users'), (hide_items, 'hide_items')): check_range(value, name, low=0, high=1)
+        if check_range(p, 'p', low=0)>=1: raise ValueError(f'`p` must be less than 1, or nothing is left, got {p}')
+        check_range(n_hidden, 'n_hidden', low=0, whole=True)
+        if rated is not None: _rows(rated, n_users, n_items, 'rated')
         by_user, by_item = (None, None) if rated is None else _seen(rated, n_users, n_items)
         self.users = Rows(n_users, n_factors+1, user_meta, by_user, hide_users, generator)  # the last number is the bias
         self.items = Rows(n_items, n_factors+1, item_meta, by_item, hide_items, generator)
@@ -227,7 +258,7 @@ class HybridCollab(nn.Module):
     @property
     def item_bias(self)->Float[Tensor, ' n']: return self._all(self.items)[:,-1]
 
-# %% ../nbs/24_collab_nn.ipynb #fcd64b76
+# %% ../nbs/24_collab_nn.ipynb #4870e171
 def fold_in(
     model:nn.Module, # `DotProductBias` or `HybridCollab`, trained; nothing of it is changed
     data:RatingsData, # what it was trained on
@@ -245,9 +276,13 @@ def fold_in(
         crowd, others = _crowd(model, data, of, meta), _side_rows(model, _other[of])
         check_index(index, len(others), 'index')
         check_axes(ratings, f'{len(index)}', 'ratings', kind='float')
+        ratings = ratings.to(crowd)
+        low, high = model.y_range or (-math.inf, math.inf)
+        wrong = ratings[~((ratings>=low) & (ratings<=high) & ratings.isfinite())]
+        if len(wrong): raise ValueError(f'`ratings` must be finite and lie in {low} … {high}, got {wrong[:3].tolist()}')
         check_range(steps, 'steps', low=1, whole=True)
         noise = evaluate(model, data.train)['loss'] if noise is None else check_range(noise, 'noise', above=0)
-        mean, precision = crowd.mean(0), torch.linalg.inv(torch.cov(crowd.T) + 1e-6*torch.eye(crowd.shape[1]))
+        mean, precision = crowd.mean(0), torch.linalg.inv(torch.cov(crowd.T) + 1e-6*torch.eye(crowd.shape[1]).to(crowd))
         def predict(row): return _rate(*((row.expand_as(others[index]), others[index]) if of=='user' else (others[index], row.expand_as(others[index]))), model)
         row = mean
         for _ in range(steps):
@@ -256,7 +291,7 @@ def fold_in(
             row = torch.linalg.solve(jacobian.T@jacobian/noise + precision, pull).detach()
     return row[:-1], row[-1]
 
-# %% ../nbs/24_collab_nn.ipynb #227b970b
+# %% ../nbs/24_collab_nn.ipynb #cc519f1b
 _other = {'user': 'item', 'item': 'user'}
 
 def _side_rows(model, side:str)->Float[Tensor, 'n f']:
@@ -266,7 +301,11 @@ def _side_rows(model, side:str)->Float[Tensor, 'n f']:
 def _crowd(model, data, of:str, meta)->Float[Tensor, 'c f']:
     "Rows of all who have ratings in the training data, as they would be with the newcomer's metadata"
     if of not in _other: raise ValueError(f"`of` must be 'user' or 'item', got {of!r}")
+    for side,vocab in (('user', data.users), ('item', data.items)):
+        if not hasattr(model, f'{side}_bias'): raise TypeError(f'`model` must be a DotProductBias or HybridCollab, got {type(model).__name__}')
+        if len(getattr(model, f'{side}_bias'))!=len(vocab): raise ValueError(f'`model` must have a row for each of the {len(vocab)} {side}s of `data`')
     there = data.train[0][:,0 if of=='user' else 1].unique()
+    if len(there)<2: raise ValueError(f'`data` must have ratings of at least two {of}s, to say how they differ, got {len(there)}')
     if meta is None: return _side_rows(model, of)[there]
     rows = getattr(model, f'{of}s', None)
     if rows is None or rows.meta is None: raise ValueError(f'`meta` must be left out: the model knows no metadata of {of}s')
@@ -292,8 +331,10 @@ def for_new_item(self:HybridCollab,
     users = self._all(self.users)
     return torch.stack([self.rate(users, row.expand_as(users)) for row in self.items.typical() + meta @ self.items.from_meta])
 
-# %% ../nbs/24_collab_nn.ipynb #c53df691
+# %% ../nbs/24_collab_nn.ipynb #13ed0559
 def _check_new(meta, rows:Rows, side:str)->None:
     if rows.meta is None: raise ValueError(f'the model knows no metadata: give it `{side}_meta` when it is made')
     if rows.training: raise ValueError('the model is in training mode, in which dropout is at work: call `eval()` first')
-    check_axes(meta, f'b {rows.meta.shape[1]}', 'meta', kind='float')
+    n, _ = check_axes(meta, f'b {rows.meta.shape[1]}', 'meta', kind='float')
+    check_range(n, 'len(meta)', low=1)
+    if not meta.isfinite().all(): raise ValueError('`meta` must hold finite numbers, got NaN or infinity')

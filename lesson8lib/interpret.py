@@ -24,7 +24,7 @@ from .data import Vocab
 
 if TYPE_CHECKING: import pandas
 
-# %% ../nbs/23_interpret.ipynb #878000bc
+# %% ../nbs/23_interpret.ipynb #940e5da2
 def bias_table(
     model:nn.Module, # with `item_bias` and `user_bias`, as `DotProductBias` has them
     data:RatingsData, # what it was trained on
@@ -33,19 +33,24 @@ def bias_table(
     "The bias of each item or user, beside what it was learned from. Source: the lesson, 13:18"
     import pandas as pd
     vocab, rows, stars = _side(data, of)
-    bias = getattr(model, f'{of}_bias').detach().cpu()
-    if len(bias)!=len(vocab): raise ValueError(f'`model` must have a bias for each of the {len(vocab)} {of}s of `data`, got {len(bias)}')
+    bias = _learned(model, f'{of}_bias', vocab)
     count = torch.bincount(rows, minlength=len(vocab))
     mean = torch.zeros(len(vocab)).index_add(0, rows, stars)/count  # 0/0 is NaN: no ratings, no mean
     table = pd.DataFrame({'bias': bias, 'ratings': count, 'mean': mean}, index=pd.Index([vocab[i] for i in range(len(vocab))], name=of))
     return table[1:]  # without the row for unknown names
 
-# %% ../nbs/23_interpret.ipynb #4ad417dc
+# %% ../nbs/23_interpret.ipynb #d70afa62
 def _side(data:RatingsData, of:str)->tuple[Vocab, Tensor, Tensor]:
     "Vocabulary of items or users, the row number of each training rating, and the ratings"
     if of not in ('item', 'user'): raise ValueError(f"`of` must be 'item' or 'user', got {of!r}")
     x, y = data.train
     return (data.items, x[:,1], y) if of=='item' else (data.users, x[:,0], y)
+
+def _learned(model:nn.Module, name:str, vocab:Vocab)->Tensor:
+    if not hasattr(model, name): raise TypeError(f'`model` must have `{name}`, as `DotProductBias` has, got {type(model).__name__}')
+    rows = getattr(model, name).detach().cpu()
+    if len(rows)!=len(vocab): raise ValueError(f'`model` must have a row of `{name}` for each of the {len(vocab)} {vocab.kind}s of `data`, got {len(rows)}')
+    return rows
 
 # %% ../nbs/23_interpret.ipynb #7d408378
 def top_bias(
@@ -77,7 +82,7 @@ def _enough(table, n:int, min_ratings:int):
     if (table.ratings>=min_ratings).any(): return table[table.ratings>=min_ratings]
     raise ValueError(f'`min_ratings` must leave something over, got {min_ratings} where no {table.index.name} has more than {table.ratings.max()}')
 
-# %% ../nbs/23_interpret.ipynb #0c904c18
+# %% ../nbs/23_interpret.ipynb #ea867d85
 class Components(NamedTuple):
     "What `pca` found"
     points:Float[Tensor, 'n k'] # each row's place along the axes
@@ -92,17 +97,19 @@ def pca(
     """The directions along which the rows differ most. Twin: `sklearn.decomposition.PCA`
 
     The sign of an axis is a matter of convention: as in scikit-learn, its largest number is positive. Put a new row on the map by
-    `(row - mean) @ axes.T`, and get a row back from its place by `points @ axes + mean`. Raises ValueError for rows that are all alike."""
+    `(row - mean) @ axes.T`, and get a row back from its place by `points @ axes + mean`. Raises ValueError for rows that are all alike, for NaN and infinity."""
     n, d = check_axes(x, 'n d', 'x', kind='float')
+    if x.dtype not in (torch.float32, torch.float64): raise TypeError(f'`x` must be of float32 or float64, got {x.dtype}')
+    if not x.isfinite().all(): raise ValueError(f'`x` must hold finite numbers, got {int((~x.isfinite()).sum())} that are NaN or infinite')
     check_range(n, 'len(x)', low=2)
     check_range(k, 'k', low=1, high=min(n, d), whole=True)
     mean = x.mean(0)
     U, S, Vh = torch.linalg.svd(x-mean, full_matrices=False)  # (n, d) -> (n, m), (m), (m, d) with m = min(n, d)
-    if not S[0]>0: raise ValueError('`x` must have rows that differ and finite numbers, got rows that are all alike, or NaN')
+    if S[0]<=x.abs().max()*max(n, d)*torch.finfo(x.dtype).eps: raise ValueError('`x` must have rows that differ, got rows that are all alike')
     sign = Vh.gather(1, Vh.abs().argmax(1, keepdim=True)).sign()  # (m, 1)
     return Components((U*S*sign.T)[:,:k], (Vh*sign)[:k], (S**2/(S**2).sum())[:k], mean)
 
-# %% ../nbs/23_interpret.ipynb #6ad545c3
+# %% ../nbs/23_interpret.ipynb #b106448d
 def nearest(
     model:nn.Module|Sequence[nn.Module], # with `item_factors` and `user_factors`; of several, trained with different seeds, the mean counts
     data:RatingsData, # names, and how often each was rated
@@ -120,11 +127,14 @@ def nearest(
     if metric not in _closeness: raise ValueError(f"`metric` must be 'cosine' or 'euclidean', got {metric!r}")
     check_range(n, 'n', low=1, whole=True)
     check_range(min_ratings, 'min_ratings', low=0, whole=True)
-    models, row, count = [model] if isinstance(model, nn.Module) else list(model), int(vocab.index(name)), torch.bincount(rows, minlength=len(vocab))
+    models = [model] if isinstance(model, nn.Module) else list(model)
+    if not models: raise ValueError('`model` must be a model or several, got none')
+    if not isinstance(name, str|Integral): raise TypeError(f'`name` must be one name, str or int, got {type(name).__name__}')
+    row, count = int(vocab.index(name)), torch.bincount(rows, minlength=len(vocab))
     others = ((count>=min_ratings) & (torch.arange(len(vocab))!=row)).nonzero().squeeze(1)
     others = others[others>0]  # row 0 is nobody
     if not len(others): raise ValueError(f'`min_ratings` must leave something over, got {min_ratings}')
-    near = torch.stack([_closeness[metric](f[others], f[row]) for f in (getattr(m, f'{of}_factors').detach().cpu() for m in models)])  # (m, others)
+    near = torch.stack([_closeness[metric](f[others], f[row]) for f in (_learned(m, f'{of}_factors', vocab) for m in models)])  # (m, others)
     best, mine = near.mean(0).topk(min(n, len(others))).indices, near.topk(min(n, len(others))).indices
     index = pd.Index([vocab[int(i)] for i in others[best]], name=of)
     table = pd.DataFrame({metric: near.mean(0)[best].abs() if metric=='euclidean' else near.mean(0)[best], 'ratings': count[others[best]]}, index=index)

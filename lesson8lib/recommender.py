@@ -9,7 +9,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/recommender.html.md"""
 # %% auto #0
 __all__ = ['Recommender']
 
-# %% ../nbs/42_recommender.ipynb #8f995625
+# %% ../nbs/42_recommender.ipynb #405151bf
 import hashlib
 import json
 import math
@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .checks import check_range
-from .collab import DotProductBias, RatingsData, sigmoid_range
+from .collab import DotProductBias, RatingsData, _check_ratings, _check_sizes, sigmoid_range
 from .collab_nn import fold_in as solve_row
 from .data import Vocab
 from .interpret import nearest
@@ -32,7 +32,7 @@ from .training import fit, new_generator
 
 if TYPE_CHECKING: import pandas
 
-# %% ../nbs/42_recommender.ipynb #8e0b761e
+# %% ../nbs/42_recommender.ipynb #18826d9a
 class Recommender:
     """Recommendations from a table of explicit ratings, by `DotProductBias`
 
@@ -49,7 +49,8 @@ class Recommender:
         rating:str='rating', # column of ratings
         seed:int=42, # of first weights and order of training
     ):
-        for value,name in ((n_factors, 'n_factors'), (epochs, 'epochs'), (bs or 1, 'bs')): check_range(value, name, low=1, whole=True)
+        for value,name in ((n_factors, 'n_factors'), (epochs, 'epochs'), (1 if bs is None else bs, 'bs')): check_range(value, name, low=1, whole=True)
+        if y_range is not None: _check_sizes(1, 1, 1, y_range)
         self.n_factors, self.epochs, self.lr, self.wd, self.bs, self.y_range, self.seed = n_factors, epochs, lr, wd, bs, y_range, seed
         self.user, self.item, self.rating = user, item, rating
         self.model = None
@@ -66,23 +67,33 @@ class Recommender:
         progress:bool=True, # show a progress bar?
     )->'Recommender': # itself
         "Learn from all rows. Raises as `RatingsData.from_df` does"
-        self.data = RatingsData.from_df(_pandas(df, 'df'), self.user, self.item, self.rating, valid_pct=0.)
-        x, y = self.data.train
-        margin = (y.max()-y.min()).item()/8 or .5
-        y_range = self.y_range or (y.min().item()-margin, y.max().item()+margin)
-        bs = self.bs or min(max(2**round(math.log2(len(y)/160 + 1)), 64), 16384)
-        self.model = DotProductBias(len(self.data.users), len(self.data.items), self.n_factors, y_range, generator=new_generator(self.seed))
-        self.history = fit(self.model, self.data.train, epochs=self.epochs, lr=self.lr, wd=self.wd, bs=bs, seed=self.seed, progress=progress)
-        _settle(self.model, x)
+        data = RatingsData.from_df(_pandas(df, 'df'), self.user, self.item, self.rating, valid_pct=0.)
+        y_range, bs = _fitting(data.train[1], self.y_range, self.rating), self.bs or min(max(2**round(math.log2(len(df)/160 + 1)), 64), 16384)
+        model = DotProductBias(len(data.users), len(data.items), self.n_factors, y_range, generator=new_generator(self.seed))
+        history = fit(model, data.train, epochs=self.epochs, lr=self.lr, wd=self.wd, bs=bs, seed=self.seed, progress=progress)
+        _settle(model, data.train[0])
+        self.data, self.model, self.history = data, model, history  # only now: a fit that fails leaves what was learned before
         return self
 
-# %% ../nbs/42_recommender.ipynb #a0d2ba22
+# %% ../nbs/42_recommender.ipynb #074de2a6
 def _pandas(df, name:str):
     "A pandas table; one of polars is copied"
     import pandas as pd
     if isinstance(df, pd.DataFrame): return df
     if not hasattr(df, 'get_columns'): raise TypeError(f'`{name}` must be a DataFrame of pandas or polars, got {type(df).__name__}')
     return pd.DataFrame({column.name: column.to_list() if column.dtype.is_nested() or not column.dtype.is_numeric() else column.to_numpy() for column in df.get_columns()})
+
+def _fitting(y:Tensor, y_range, column:str)->tuple[float, float]:
+    "The range of predictions: as asked for, if no rating lies outside; else an eighth wider than the ratings on both sides"
+    low, high = y.min().item(), y.max().item()
+    if y_range is None: return low-((high-low)/8 or .5), high+((high-low)/8 or .5)
+    if low<y_range[0] or high>y_range[1]: raise ValueError(f'`y_range` must hold all ratings of `df[{column!r}]`, {low} … {high}, got {y_range}')
+    return tuple(y_range)
+
+def _row(vocab:Vocab, name, argument:str)->int:
+    "Row number of one name"
+    if isinstance(name, bool) or not isinstance(name, str|Integral): raise TypeError(f'`{argument}` must be one name, str or int, got {type(name).__name__}')
+    return int(vocab.index(name))
 
 def _settle(model:DotProductBias, x:Tensor)->None:
     "Row 0, for names that are not known, becomes what is typical"
@@ -111,7 +122,7 @@ def predict(self:Recommender,
     with torch.no_grad(): preds = [model(part) for part in x.split(65536)]
     return pd.Series(torch.cat(preds) if preds else [], index=df.index, name='prediction', dtype='float32')
 
-# %% ../nbs/42_recommender.ipynb #1b0fbf59
+# %% ../nbs/42_recommender.ipynb #d8610001
 @patch
 def recommend(self:Recommender,
     user:str|Integral, # for whom
@@ -120,7 +131,7 @@ def recommend(self:Recommender,
     min_ratings:int=0, # leave out what was rated less often
 )->'pandas.DataFrame': # prediction, and how many ratings the item has; best first
     "The items that this user is expected to rate highest. Raises KeyError for an unknown user"
-    model, row = _fitted(self), int(self.data.users.index(user))
+    model, row = _fitted(self), _row(self.data.users, user, 'user')
     check_range(min_ratings, 'min_ratings', low=0, whole=True)
     x, _ = self.data.train
     scores = _scores(model, model.user_factors.detach()[row], model.user_bias.detach()[row])
@@ -132,10 +143,13 @@ def recommend(self:Recommender,
 def similar(self:Recommender,
     item:str|Integral, # to what
     n:int=10, # how many
-    min_ratings:int=20, # leave out what was rated less often: what has few ratings is similar by chance
+    min_ratings:int|None=None, # leave out what was rated less often, since few ratings are alike by chance; 20, or what there is, if None
 )->'pandas.DataFrame': # cosine similarity and number of ratings, most similar first
     "Items liked by the same people. Raises KeyError for an unknown item"
-    return nearest(_fitted(self), self.data, item, n, min_ratings=min_ratings)
+    model, row = _fitted(self), _row(self.data.items, item, 'item')
+    count = torch.bincount(self.data.train[0][:,1], minlength=len(self.data.items))
+    if min_ratings is None: min_ratings = int(count[torch.arange(len(count))!=row].max().clamp(max=20))
+    return nearest(model, self.data, self.data.items[row], n, min_ratings=min_ratings).rename_axis(self.item)
 
 # %% ../nbs/42_recommender.ipynb #3b418a8b
 def _scores(model:DotProductBias, factors:Float[Tensor, ' f'], bias:Float[Tensor, ''])->Float[Tensor, ' n_items']:
@@ -151,7 +165,7 @@ def _best(self:Recommender, scores:Tensor, allowed:Tensor, n:int):
     rows = scores.masked_fill(~allowed, -math.inf).topk(min(n, int(allowed.sum()))).indices
     return pd.DataFrame({'prediction': scores[rows], 'ratings': count[rows]}, index=pd.Index([self.data.items[int(i)] for i in rows], name=self.item))
 
-# %% ../nbs/42_recommender.ipynb #30c2fa82
+# %% ../nbs/42_recommender.ipynb #b3812f0c
 @patch
 def explain(self:Recommender,
     user:str|Integral, # whose
@@ -160,15 +174,14 @@ def explain(self:Recommender,
 )->'pandas.Series': # terms that add up to the score; score and prediction stand in `.attrs`
     "Why this prediction: biases and products of factors. Raises KeyError for unknown names"
     import pandas as pd
-    model, u, i = _fitted(self), int(self.data.users.index(user)), int(self.data.items.index(item))
+    model, u, i = _fitted(self), _row(self.data.users, user, 'user'), _row(self.data.items, item, 'item')
     check_range(n, 'n', low=0, whole=True)
     products = (model.user_factors[u]*model.item_factors[i]).detach()
     largest = products.abs().topk(min(n, self.n_factors)).indices.tolist()
-    terms = {f'bias of user {user}': model.user_bias[u].item(), f'bias of {item}': model.item_bias[i].item()}
-    terms |= {f'factor {k}': products[k].item() for k in largest}
-    terms['other factors'] = products.sum().item() - products[largest].sum().item()
-    series = pd.Series(terms, name='term')
-    series.attrs = {'score': sum(terms.values()), 'prediction': float(_scores(model, model.user_factors.detach()[u], model.user_bias.detach()[u])[i])}
+    names = [f'bias of user {user}', f'bias of item {item}', *(f'factor {k}' for k in largest), 'other factors']
+    rest = products.sum().item() - products[largest].sum().item()
+    series = pd.Series([model.user_bias[u].item(), model.item_bias[i].item(), *products[largest].tolist(), rest], index=names, name='term')
+    series.attrs = {'score': float(series.sum()), 'prediction': float(_scores(model, model.user_factors.detach()[u], model.user_bias.detach()[u])[i])}
     return series
 
 # %% ../nbs/42_recommender.ipynb #c10faf8f
@@ -188,7 +201,7 @@ def fold_in(self:Recommender,
     allowed[rows] = False
     return _best(self, _scores(model, factors, bias), allowed, n)
 
-# %% ../nbs/42_recommender.ipynb #8e804369
+# %% ../nbs/42_recommender.ipynb #95a38b62
 @patch
 def evaluate(self:Recommender,
     df:'pandas.DataFrame', # ratings that were not learned from
@@ -200,22 +213,21 @@ def evaluate(self:Recommender,
     Rows with unknown users or items count as typical ones in the errors. Lists leave out what the user had rated before; users without a hit
     to be found are left out of ndcg and recall."""
     df = _pandas(df, 'df')
-    data = RatingsData.from_df(df, self.user, self.item, self.rating, valid_pct=0.)  # in another order
-    error = torch.tensor((self.predict(df, unknown='na')-df[self.rating]).to_numpy(dtype='float32'))
+    _fitted(self)
+    _check_ratings(df, self.user, self.item, self.rating, 0., fewest=1)
     check_range(k, 'k', low=1, whole=True)
-    hits = data.train[1]>=(float(self.data.train[1].median()) if relevant is None else check_range(relevant, 'relevant'))
-    return {'rmse': error.square().mean().sqrt().item(), 'mae': error.abs().mean().item()} | _judge_lists(self, data, hits, k)
+    stars = torch.tensor(df[self.rating].to_numpy(dtype='float32'))
+    error = torch.tensor(self.predict(df, unknown='na').to_numpy(dtype='float32'))-stars
+    hits = stars>=(float(self.data.train[1].median()) if relevant is None else check_range(relevant, 'relevant'))
+    x = torch.stack([self.data.users.index(df[self.user], 'na'), self.data.items.index(df[self.item], 'na')], 1)
+    return {'rmse': error.square().mean().sqrt().item(), 'mae': error.abs().mean().item()} | _judge_lists(self, x, hits, k)
 
-# %% ../nbs/42_recommender.ipynb #5a46e726
-def _known(mine:Vocab, theirs:Vocab)->Tensor:
-    "For each row of one vocabulary the row of the same name in the other, 0 where there is none"
-    return torch.cat([torch.zeros(1, dtype=torch.long), mine.index([theirs[i] for i in range(1, len(theirs))], 'na')])
-
-def _judge_lists(self:Recommender, data:RatingsData, hits:Tensor, k:int)->dict[str,float]:
-    model, (x, _) = _fitted(self), self.data.train
-    k = min(k, len(self.data.items)-1)
-    users, items = _known(self.data.users, data.users)[data.train[0][:,0]], _known(self.data.items, data.items)[data.train[0][:,1]]
-    discount = 1/torch.arange(2, k+2).log2()
+# %% ../nbs/42_recommender.ipynb #a11ec4d1
+def _judge_lists(self:Recommender, tested:Tensor, hits:Tensor, k:int)->dict[str,float]:
+    "Quality of the lists of k for the users in `tested`, rows of users and items, of which `hits` are the ones to be found"
+    model, (x, _), (users, items) = _fitted(self), self.data.train, tested.unbind(1)
+    length = min(k, len(self.data.items)-1)  # there are no more
+    discount = 1/torch.arange(2, length+2).log2()
     known, found, ndcgs, recalls = (users>0) & (items>0), torch.zeros(len(self.data.items), dtype=torch.bool), [], []
     for group in users[known].unique().split(1024):
         scores = model.user_factors.detach()[group]@model.item_factors.detach().T + model.item_bias.detach()  # (u, n_items): order of the ratings
@@ -223,19 +235,19 @@ def _judge_lists(self:Recommender, data:RatingsData, hits:Tensor, k:int)->dict[s
         seen = torch.isin(x[:,0], group)
         scores[place[x[seen,0]],x[seen,1]] = -math.inf
         scores[:,0] = -math.inf
-        lists = scores.topk(k).indices  # (u, k)
-        found[lists] = True
+        lists = scores.topk(length).indices  # (u, k)
+        found[lists[scores.gather(1, lists)>-math.inf]] = True
         wanted, at = torch.zeros(scores.shape, dtype=torch.bool), known & hits & torch.isin(users, group)
         wanted[place[users[at]],items[at]] = True
         wanted &= scores>-math.inf  # what was rated before cannot be recommended again
         hit, total = wanted.gather(1, lists).float(), wanted.sum(1)
-        best = torch.cat([torch.zeros(1), discount.cumsum(0)])[total.clamp(max=k)]
+        best = torch.cat([torch.zeros(1), discount.cumsum(0)])[total.clamp(max=length)]
         ndcgs.append(((hit@discount)/best)[total>0])
         recalls.append((hit.sum(1)/total)[total>0])
     mean = lambda parts: float(torch.cat(parts).mean()) if parts else math.nan
     return {f'ndcg@{k}': mean(ndcgs), f'recall@{k}': mean(recalls), f'coverage@{k}': float(found[1:].float().mean())}
 
-# %% ../nbs/42_recommender.ipynb #10f2f9bc
+# %% ../nbs/42_recommender.ipynb #2cd6e669
 @patch
 def save(self:Recommender,
     path:str|Path, # file to write, as 'ratings.safetensors'
@@ -246,27 +258,36 @@ def save(self:Recommender,
     tensors = {name: p.detach().contiguous() for name,p in model.named_parameters()} | {'x': x.int(), 'y': y}
     settings = {k: getattr(self, k) for k in _settings}
     names = {side: [vocab[i] for i in range(1, len(vocab))] for side,vocab in (('users', self.data.users), ('items', self.data.items))}
-    save_file(tensors, path, {'lesson8lib': json.dumps({'format': 1, 'sha256': _digest(tensors), 'settings': settings, 'range': model.y_range, **names})})
+    about = json.dumps({'settings': settings, 'range': model.y_range, **names})
+    if not Path(path).parent.is_dir() or Path(path).is_dir(): raise ValueError(f'`path` must be a file in a folder that exists, got {path}')
+    try: save_file(tensors, path, {'lesson8lib': '1', 'about': about, 'sha256': _digest(about, tensors)})
+    except Exception as e: raise ValueError(f'`path` could not be written, {path}: {e}') from e
     return Path(path)
 
 def _load(cls:type, path:str|Path)->Recommender:
-    from safetensors import SafetensorError, safe_open
-    if not Path(path).is_file(): raise FileNotFoundError(f'`path` must be a saved recommender, got {path}, which does not exist')
+    from safetensors import safe_open
+    wish = f'`path` must be a saved recommender, got {path}'
+    if not Path(path).is_file(): raise FileNotFoundError(f'{wish}, which is no file')
     try:
-        with safe_open(path, 'pt') as f: about, tensors = f.metadata(), {k: f.get_tensor(k) for k in f.keys()}
-    except (SafetensorError, OSError) as e: raise ValueError(f'`path` must be a saved recommender, got {path}, which cannot be read: {e}') from e
-    if not about or 'lesson8lib' not in about: raise ValueError(f'`path` must be a saved recommender, got {path}, a file of something else')
-    return _restore(cls, json.loads(about['lesson8lib']), tensors, path)
+        with safe_open(path, 'pt') as f: header, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+    except Exception as e: raise ValueError(f'{wish}, which cannot be read: {e}') from e
+    if 'lesson8lib' not in header: raise ValueError(f'{wish}, a file of something else')
+    if header['lesson8lib']!='1': raise ValueError(f'{wish}, of format {header["lesson8lib"]}, which a newer lesson8lib wrote')
+    if header.get('sha256')!=_digest(header.get('about', ''), tensors): raise ValueError(f'{wish}, whose contents do not have the checksum stored with them')
+    return _restore(cls, json.loads(header['about']), tensors)
 
-# %% ../nbs/42_recommender.ipynb #405041c5
+# %% ../nbs/42_recommender.ipynb #033cccb2
 _settings = ('n_factors', 'epochs', 'lr', 'wd', 'bs', 'y_range', 'user', 'item', 'rating', 'seed')
 
-def _digest(tensors:dict[str,Tensor])->str:
-    return hashlib.sha256(b''.join(name.encode()+tensors[name].numpy().tobytes() for name in sorted(tensors))).hexdigest()
+def _digest(about:str, tensors:dict[str,Tensor])->str:
+    "A checksum of everything in the file: names and settings, and each tensor with its name, type and shape"
+    digest = hashlib.sha256(about.encode())
+    for name,t in sorted(tensors.items()):
+        digest.update(f'{name} {t.dtype} {tuple(t.shape)}'.encode())
+        digest.update(t.contiguous().view(torch.uint8).numpy() if t.ndim else t.numpy())
+    return digest.hexdigest()
 
-def _restore(cls, about:dict, tensors:dict[str,Tensor], path)->Recommender:
-    if about.get('format')!=1: raise ValueError(f'`path` must be of format 1, got {path} of format {about.get("format")}: a newer lesson8lib wrote it')
-    if _digest(tensors)!=about['sha256']: raise ValueError(f'`path` must be a whole file, got {path}, whose numbers do not have the checksum stored with them')
+def _restore(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     self = cls(**{k: tuple(v) if isinstance(v, list) else v for k,v in about['settings'].items()})
     self.data = RatingsData(Vocab(about['users'], 'user'), Vocab(about['items'], 'item'), (tensors.pop('x').long(), tensors.pop('y')), None)
     self.model = DotProductBias(len(self.data.users), len(self.data.items), self.n_factors, tuple(about['range']))

@@ -258,7 +258,13 @@ def test_metadata_are_standardized_and_words_counted():
     from lesson8lib.collab_nn import Metadata
     df = pd.DataFrame({'item': ['a', 'b', 'c'], 'year': [1990, 2000, None], 'genres': ['x|y', 'y', '']})
     about, vocab = Metadata(df, 'item', ['year', 'genres']), Vocab(['a', 'b', 'd'])
-    assert about.columns==['year', 'genres=', 'genres=x', 'genres=y'] or about.columns==['year', 'genres=x', 'genres=y']
+    assert about.columns==['year', 'genres=x', 'genres=y']
+    repeated = pd.concat([df, df]).reset_index(drop=True).set_index([[0]*6])  # an index that repeats
+    same(about.encode(repeated), about.encode(df).repeat(2, 1))
+    same(Metadata(df.astype({'genres': 'category'}), 'item', ['year', 'genres']).encode(df), about.encode(df))
+    for wrong,error in ((df.drop(columns='year'), KeyError), (df.assign(genres='z'), KeyError), ([1], TypeError)):
+        with pytest.raises(error, match='`df'): about.encode(wrong)
+    with pytest.raises(ValueError, match='`vocab` must share names'): about.encode(df, Vocab(['q']))
     table = about.encode(df, vocab)
     assert len(table)==4 and not table[0].any() and not table[3].any()
     same(table[1:3,0], torch.tensor([-.5**.5, .5**.5]))
