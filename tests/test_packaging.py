@@ -98,4 +98,5 @@ def test_what_is_imported_is_required():
         for node in ast.walk(ast.parse(py.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Import): imported |= {a.name.split('.')[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level: imported.add(node.module.split('.')[0])
-    assert imported - set(sys.stdlib_module_names) - {'lesson8lib'} == required
+    optional = {re.match(r'[\w-]+', r)[0] for r in cfg['extras']['tables'].split()}  # asked for in words where it is missing
+    assert imported - set(sys.stdlib_module_names) - {'lesson8lib'} - optional == required
