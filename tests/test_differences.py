@@ -9,6 +9,7 @@ import pytest
 import torch
 from fastai.collab import CollabDataLoaders, EmbeddingNN
 from fastai.data.transforms import CategoryMap
+from fastai.tabular.model import TabularModel as FastaiTabularModel
 from fastai.torch_core import norm_bias_params
 from torch import nn
 
@@ -17,6 +18,7 @@ from lesson8lib.collab_nn import CollabNN
 from lesson8lib.data import Vocab
 from lesson8lib.embedding import Embedding, one_hot
 from lesson8lib.parameters import Linear, Module, Parameter, Sequential
+from lesson8lib.tabular import TabularModel
 from lesson8lib.training import _param_groups, fit
 
 pytestmark = pytest.mark.usefixtures('words')
@@ -129,3 +131,10 @@ def test_the_bias_of_batch_normalization_starts_at_0_where_fastais_starts_at_a_t
     norms = [[m for m in model.layers.modules() if isinstance(m, nn.BatchNorm1d)][0] for model in
              (EmbeddingNN([(4, 2), (4, 2)], [5]), CollabNN((4, 2), (4, 2), [5], use_bn=True))]
     assert norms[0].bias.tolist()==pytest.approx([.001]*5) and norms[1].bias.tolist()==[0]*5
+
+
+def test_a_model_of_tables_gives_b_where_fastais_gives_b1_and_wants_a_dropout_for_each_layer():
+    x = torch.zeros(3, 1).long()
+    assert FastaiTabularModel([(4, 2)], 0, 1, [5])(x).shape==(3, 1) and TabularModel([(4, 2)], 0, 1, [5])(x).shape==(3,)
+    assert len(FastaiTabularModel([(4, 2)], 0, 1, [5, 6], ps=[.1]).layers)==2  # a layer is lost
+    with pytest.raises(ValueError, match='`ps` must have one probability for each of 2 layers'): TabularModel([(4, 2)], 0, 1, [5, 6], ps=[.1])

@@ -50,6 +50,11 @@ def test_standings():
     assert rmse[ours]<=.8994 and median(models[ours]['seconds'])<60 and rmse[ours]==min(v for k,v in rmse.items() if 'mean of' not in k)
 
 
+def test_an_epoch_of_a_table_beside_fastai():
+    seconds = load('tabular')['epoch_seconds']['batch 64']
+    assert median(seconds['fastai'])>=3*median(seconds['ours'])
+
+
 def test_ten_million_ratings():
     results = load('ten_million')
     assert results['ratings']==10_000_000 and results['peak_gb']<=4
