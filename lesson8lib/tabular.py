@@ -194,7 +194,7 @@ def encode(self:TableData,
     none = torch.zeros(len(df), 0)
     return torch.stack(cats, 1).long() if cats else none.long(), torch.stack(conts, 1) if conts else none
 
-# %% ../nbs/26_tabular.ipynb #4ed7c92e
+# %% ../nbs/26_tabular.ipynb #9f8af7ad
 def batch_norm(
     x:Float[Tensor, 'b f'], # a batch: a row of numbers for each of b examples
     running_mean:Float[Tensor, ' f'], # mean of each column so far; updated in place in training
@@ -205,7 +205,7 @@ def batch_norm(
     momentum:float=.1, # share of the new in the running averages
     eps:float=1e-5, # added to the variance, for columns that do not vary
 )->Float[Tensor, 'b f']: # each column shifted and scaled
-    "Shift and scale each column to mean 0 and variance 1, then to `bias` and `weight`². Ioffe and Szegedy 2015. Twin: `F.batch_norm`"
+    "Shift and scale each column to mean 0 and variance 1, then to mean `bias` and deviation `weight`. Ioffe and Szegedy 2015. Twin: `F.batch_norm`"
     n = check_axes(x, 'b f', 'x', kind='float')[0]
     if not training: return (x-running_mean)/(running_var+eps).sqrt()*weight + bias
     if n<2: raise ValueError(f'`x` must hold at least 2 rows in training, since one has no variance, got {n}')
