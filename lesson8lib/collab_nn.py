@@ -34,14 +34,23 @@ def emb_sz_rule(
     "fastai's rule of thumb for the width of an embedding. Source: `fastai.tabular.model.emb_sz_rule`"
     return min(600, round(1.6*check_range(n, 'n', low=1, whole=True)**.56))
 
-# %% ../nbs/24_collab_nn.ipynb #0abb2850
+# %% ../nbs/24_collab_nn.ipynb #d8ed5c10
+def _linear(n_in:int, n_out:int, bias:bool, generator)->nn.Linear:
+    "A linear layer that starts as PyTorch's own do, from a generator"
+    linear = nn.Linear(n_in, n_out, bias=bias)
+    for q in linear.parameters(): nn.init.uniform_(q, -n_in**-.5, n_in**-.5, generator=generator)
+    return linear
+
+def _check_dropout(p:float, name:str)->None:
+    if check_range(p, name, low=0)>=1: raise ValueError(f'`{name}` must be less than 1, or nothing is left, got {p}')
+
+# %% ../nbs/24_collab_nn.ipynb #c5b3dc31
 def _dense(sizes:Sequence[int], use_bn:bool, p:float, generator)->nn.Sequential:
     "Linear layers with a ReLU between them, and where wanted batch normalization (after the ReLU, as in fastai) and dropout"
     layers = []
     for i,(n_in,n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
         last = i==len(sizes)-2
-        linear = nn.Linear(n_in, n_out, bias=last or not use_bn)
-        for q in linear.parameters(): nn.init.uniform_(q, -n_in**-.5, n_in**-.5, generator=generator)  # PyTorch's own start, from a generator
+        linear = _linear(n_in, n_out, last or not use_bn, generator)
         layers += [linear] if last else [linear, nn.ReLU()]
         if not last and use_bn: layers.append(nn.BatchNorm1d(n_out))
         if not last and p: layers.append(nn.Dropout(p))
@@ -67,7 +76,7 @@ class CollabNN(nn.Module):
         _check_sizes(user_sz[0], item_sz[0], user_sz[1], y_range)
         if not isinstance(layers, (tuple, list)): raise TypeError(f'`layers` must be a list of sizes, got {layers!r}')
         for n in layers: check_range(n, 'layers', low=1, whole=True)
-        if check_range(p, 'p', low=0)>=1: raise ValueError(f'`p` must be less than 1, or nothing is left, got {p}')
+        _check_dropout(p, 'p')
         self.user_factors = create_params(*user_sz, generator=generator)
         self.item_factors = create_params(*item_sz, generator=generator)
         self.layers = _dense([user_sz[1]+item_sz[1], *layers, 1], use_bn, p, generator)
@@ -198,7 +207,7 @@ def _rate(users:Float[Tensor, 'b f'], items:Float[Tensor, 'b f'], model:nn.Modul
     if getattr(model, 'net', None) is not None: res = res + model.net(torch.cat([u, i], 1)).squeeze(1)  # (b, 2f) -> (b, 1) -> (b)
     return res if model.y_range is None else sigmoid_range(res, *model.y_range)
 
-# %% ../nbs/24_collab_nn.ipynb #16906f6e
+# %% ../nbs/24_collab_nn.ipynb #cb44cff5
 class HybridCollab(nn.Module):
     """Rating = dot product of two rows + their biases + a small net's word, squeezed into a range; rows that know metadata
 
@@ -223,7 +232,7 @@ class HybridCollab(nn.Module):
         _check_sizes(n_users, n_items, n_factors, y_range)
         for meta,n,name in ((user_meta, n_users, 'user_meta'), (item_meta, n_items, 'item_meta')): _check_meta(meta, n, name)
         for value,name in ((hide_users, 'hide_users'), (hide_items, 'hide_items')): check_range(value, name, low=0, high=1)
-        if check_range(p, 'p', low=0)>=1: raise ValueError(f'`p` must be less than 1, or nothing is left, got {p}')
+        _check_dropout(p, 'p')
         check_range(n_hidden, 'n_hidden', low=0, whole=True)
         if rated is not None: _rows(rated, n_users, n_items, 'rated')
         by_user, by_item = (None, None) if rated is None else _seen(rated, n_users, n_items)

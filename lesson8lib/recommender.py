@@ -122,7 +122,7 @@ def predict(self:Recommender,
     with torch.no_grad(): preds = [model(part) for part in x.split(65536)]
     return pd.Series(torch.cat(preds) if preds else [], index=df.index, name='prediction', dtype='float32')
 
-# %% ../nbs/42_recommender.ipynb #d8610001
+# %% ../nbs/42_recommender.ipynb #cca7db49
 @patch
 def recommend(self:Recommender,
     user:str|Integral, # for whom
@@ -135,7 +135,7 @@ def recommend(self:Recommender,
     check_range(min_ratings, 'min_ratings', low=0, whole=True)
     x, _ = self.data.train
     scores = _scores(model, model.user_factors.detach()[row], model.user_bias.detach()[row])
-    allowed = torch.bincount(x[:,1], minlength=len(self.data.items))>=min_ratings
+    allowed = _counts(self)>=min_ratings
     if exclude_seen: allowed[x[x[:,0]==row,1]] = False
     return _best(self, scores, allowed, n)
 
@@ -147,21 +147,23 @@ def similar(self:Recommender,
 )->'pandas.DataFrame': # cosine similarity and number of ratings, most similar first
     "Items liked by the same people. Raises KeyError for an unknown item"
     model, row = _fitted(self), _row(self.data.items, item, 'item')
-    count = torch.bincount(self.data.train[0][:,1], minlength=len(self.data.items))
+    count = _counts(self)
     if min_ratings is None: min_ratings = int(count[torch.arange(len(count))!=row].max().clamp(max=20))
     return nearest(model, self.data, self.data.items[row], n, min_ratings=min_ratings).rename_axis(self.item)
 
-# %% ../nbs/42_recommender.ipynb #3b418a8b
+# %% ../nbs/42_recommender.ipynb #54beb36d
 def _scores(model:DotProductBias, factors:Float[Tensor, ' f'], bias:Float[Tensor, ''])->Float[Tensor, ' n_items']:
     "Predictions for all items by somebody with these numbers"
     res = model.item_factors.detach()@factors + model.item_bias.detach() + bias
     return res if model.y_range is None else sigmoid_range(res, *model.y_range)
 
+def _counts(self:Recommender)->Tensor: return torch.bincount(self.data.train[0][:,1], minlength=len(self.data.items))  # ratings of each item
+
 def _best(self:Recommender, scores:Tensor, allowed:Tensor, n:int):
     import pandas as pd
     check_range(n, 'n', low=1, whole=True)
     allowed[0] = False  # nobody can watch what is unknown
-    count = torch.bincount(self.data.train[0][:,1], minlength=len(self.data.items))
+    count = _counts(self)
     rows = scores.masked_fill(~allowed, -math.inf).topk(min(n, int(allowed.sum()))).indices
     return pd.DataFrame({'prediction': scores[rows], 'ratings': count[rows]}, index=pd.Index([self.data.items[int(i)] for i in rows], name=self.item))
 
@@ -184,7 +186,7 @@ def explain(self:Recommender,
     series.attrs = {'score': float(series.sum()), 'prediction': float(_scores(model, model.user_factors.detach()[u], model.user_bias.detach()[u])[i])}
     return series
 
-# %% ../nbs/42_recommender.ipynb #c10faf8f
+# %% ../nbs/42_recommender.ipynb #ebe59067
 @patch
 def fold_in(self:Recommender,
     ratings:Mapping[str|Integral, float], # item -> rating, by one person whom the recommender does not know
@@ -197,7 +199,7 @@ def fold_in(self:Recommender,
     for item,value in ratings.items(): check_range(value, f'ratings[{item!r}]', low=low, high=high)
     rows = self.data.items.index(list(ratings))
     factors, bias = solve_row(model, self.data, rows, torch.tensor(list(ratings.values()), dtype=torch.float32))
-    allowed = torch.bincount(self.data.train[0][:,1], minlength=len(self.data.items))>=min_ratings
+    allowed = _counts(self)>=min_ratings
     allowed[rows] = False
     return _best(self, _scores(model, factors, bias), allowed, n)
 

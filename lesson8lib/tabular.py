@@ -9,7 +9,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/tabular.html.md"""
 # %% auto #0
 __all__ = ['cont_cat_split', 'TableData', 'batch_norm', 'lin_bn_drop', 'TabularModel']
 
-# %% ../nbs/26_tabular.ipynb #a56f380d
+# %% ../nbs/26_tabular.ipynb #96f2705d
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .checks import check_axes, check_index, check_range, unknown_names
 from .collab import sigmoid_range
-from .collab_nn import emb_sz_rule
+from .collab_nn import _check_dropout, _linear, emb_sz_rule
 from .embedding import Embedding
 from .training import _device, _mode, new_generator
 
@@ -215,7 +215,7 @@ def batch_norm(
         running_var += momentum*(var*n/(n-1)-running_var)  # of all examples to come: divided by n-1
     return (x-mean)/(var+eps).sqrt()*weight + bias
 
-# %% ../nbs/26_tabular.ipynb #d12e9838
+# %% ../nbs/26_tabular.ipynb #39ce80e2
 def lin_bn_drop(
     n_in:int, # numbers in a row that comes in
     n_out:int, # numbers in a row that goes out
@@ -225,9 +225,7 @@ def lin_bn_drop(
     generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
 )->nn.Sequential:
     "Linear, ReLU, batch normalization, dropout, in this order. Twin: `fastai.layers.LinBnDrop` with `lin_first=True`"
-    linear = nn.Linear(n_in, n_out, bias=not bn)
-    for q in linear.parameters(): nn.init.uniform_(q, -n_in**-.5, n_in**-.5, generator=generator)  # PyTorch's own start, from a generator
-    return nn.Sequential(linear, *[nn.ReLU()]*act, *[nn.BatchNorm1d(n_out)]*bn, *[nn.Dropout(p)]*(p>0))
+    return nn.Sequential(_linear(n_in, n_out, not bn, generator), *[nn.ReLU()]*act, *[nn.BatchNorm1d(n_out)]*bn, *[nn.Dropout(p)]*(p>0))
 
 # %% ../nbs/26_tabular.ipynb #d1240cbf
 class TabularModel(nn.Module):
@@ -258,7 +256,7 @@ class TabularModel(nn.Module):
         hidden = [lin_bn_drop(n_in, n_out, use_bn, p, True, generator) for n_in,n_out,p in zip(sizes, layers, ps, strict=False)]
         self.layers = nn.Sequential(*hidden, lin_bn_drop(sizes[-2], out_sz, use_bn and bn_final, 0., False, generator))
 
-# %% ../nbs/26_tabular.ipynb #470e0e2b
+# %% ../nbs/26_tabular.ipynb #53806eec
 def _check_tabular(emb_szs, n_cont, out_sz, layers, ps, embed_p, y_range)->list[float]:
     "Refuse impossible sizes; give one dropout probability for each hidden layer"
     for sz in emb_szs:
@@ -270,8 +268,7 @@ def _check_tabular(emb_szs, n_cont, out_sz, layers, ps, embed_p, y_range)->list[
     for n in layers: check_range(n, 'layers', low=1, whole=True)
     ps = [ps or 0.]*len(layers) if ps is None or isinstance(ps, (int, float)) else list(ps)
     if len(ps)!=len(layers): raise ValueError(f'`ps` must have one probability for each of {len(layers)} layers, got {len(ps)}')
-    for p,name in [*((p, 'ps') for p in ps), (embed_p, 'embed_p')]:
-        if check_range(p, name, low=0)>=1: raise ValueError(f'`{name}` must be less than 1, or nothing is left, got {p}')
+    for p,name in [*((p, 'ps') for p in ps), (embed_p, 'embed_p')]: _check_dropout(p, name)
     if y_range is not None: sigmoid_range(torch.zeros(1), *y_range)
     return ps
 
