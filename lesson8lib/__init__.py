@@ -6,7 +6,9 @@ Modules:
 - `lesson8lib.collab`: What will this user give that film? Dot products, biases, and a hundred thousand ratings
 - `lesson8lib.collab_nn`: A net on the same ratings, why it loses, what it is good for: metadata, and users and films that nobody has seen yet
 - `lesson8lib.data`: Real ratings and real digits, from wherever they can be found, and names turned into row numbers
+- `lesson8lib.dropout`: Why deleting activations at random helps a net; the mask, the scale and the layer, equal to PyTorch's bit for bit; and what it buys on real digits
 - `lesson8lib.embedding`: Why looking up a row is a matrix product, and what an embedding is made of
+- `lesson8lib.entity`: The rows that a net learned for hours, months and airports: put into other models with `EntityEncoder`, and laid beside the calendar and the map
 - `lesson8lib.interpret`: Biases and factors of a trained model, read: what is loved, what is alike, and how far to believe it
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, taken apart and built again
 - `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save

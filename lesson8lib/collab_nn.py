@@ -34,10 +34,10 @@ def emb_sz_rule(
     "fastai's rule of thumb for the width of an embedding. Source: `fastai.tabular.model.emb_sz_rule`"
     return min(600, round(1.6*check_range(n, 'n', low=1, whole=True)**.56))
 
-# %% ../nbs/24_collab_nn.ipynb #d8ed5c10
+# %% ../nbs/24_collab_nn.ipynb #ea2bd90c
 def _linear(n_in:int, n_out:int, bias:bool, generator)->nn.Linear:
-    "A linear layer that starts as PyTorch's own do, from a generator"
-    linear = nn.Linear(n_in, n_out, bias=bias)
+    "A linear layer that starts as PyTorch's own do, from a generator; PyTorch's global random numbers are left alone"
+    linear = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias)
     for q in linear.parameters(): nn.init.uniform_(q, -n_in**-.5, n_in**-.5, generator=generator)
     return linear
 

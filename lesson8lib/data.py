@@ -1,6 +1,6 @@
 """Real ratings and real digits, from wherever they can be found, and names turned into row numbers
 
-Real data from a cache, its official place or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `load_adult`, `load_bikeshare`, `fetch`. And `Vocab`, which turns names into row numbers; its twin is `fastai.data.transforms.CategoryMap`.
+Real data from a cache, its official place or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `load_adult`, `load_bikeshare`, `load_flights`, `fetch`. And `Vocab`, which turns names into row numbers; its twin is `fastai.data.transforms.CategoryMap`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 
@@ -8,7 +8,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 
 # %% auto #0
 __all__ = ['datasets', 'Vocab', 'data_dir', 'DataSet', 'fetch', 'MovieLens', 'load_movielens', 'Digits', 'load_mnist',
-           'load_shakespeare', 'load_adult', 'load_bikeshare']
+           'load_shakespeare', 'load_adult', 'load_bikeshare', 'Flights', 'load_flights']
 
 # %% ../nbs/01_data.ipynb #a0017a37
 import gzip
@@ -212,7 +212,17 @@ def _read_islp(path:Path)->dict[str,bytes]:
     "The package `ISLP`: Bikeshare as it is"
     with zipfile.ZipFile(path) as z: return {'Bikeshare.csv': z.read('ISLP/data/Bikeshare.csv')}
 
-# %% ../nbs/01_data.ipynb #5a113ba3
+# %% ../nbs/01_data.ipynb #f22759c9
+_vega_sums = {'flights-airport.csv': 'f9f66bc27adebf459e39fbdb6d71402c4355584f27ea1062606219d771ea4bcf',
+              'airports.csv': '903c7169e6d558eefb95295fe2947ec8503135fbb855ea5c737cf4a90ea603ad'}
+
+def _read_vega(path:Path)->dict[str,bytes]:
+    with tarfile.open(path) as t: return {f: t.extractfile(f'package/data/{f}').read() for f in _vega_sums}
+
+def _fetch_vega(address:str, folder:Path)->dict[str,bytes]:
+    return {f: _from_url(f'{address}/{f}', sha256, folder).read_bytes() for f,sha256 in _vega_sums.items()}
+
+# %% ../nbs/01_data.ipynb #d26e72de
 class DataSet(NamedTuple):
     "What `fetch` knows of a data set"
     files:dict[str,str] # name of each file -> its SHA-256
@@ -246,9 +256,15 @@ datasets = {
         {'Bikeshare.csv': 'ac6950ae6f11efcc69c29d6bb13e8881c001e27d36434660d59444a1414f712c'},
         {'the Python package ISLP': lambda folder: _read_islp(_from_pip(
             'islp', '0.6.0', 'ca772cecca1747a2f84ee799a5503ddddbdf0e98f90c235494790c1d036c694b', folder))}),
+    'flights': DataSet(
+        _vega_sums,
+        {'the files at their home (github.com/vega/vega-datasets)': lambda folder: _fetch_vega(
+            'https://raw.githubusercontent.com/vega/vega-datasets/v3.2.1/data', folder),
+         'the Node package vega-datasets': lambda folder: _read_vega(_from_npm(
+            'vega-datasets', '3.2.1', '6f72fda460a9863fae5fcb32f85bcd49e1761fdea6dc6cf9f4962472881cc5a3', folder))}),
 }
 
-# %% ../nbs/01_data.ipynb #1dfba224
+# %% ../nbs/01_data.ipynb #4138c0e6
 def _store(name:str, dataset:DataSet, source:Callable, folder:Path)->None:
     "Get the files from one source, check them, and only then put them into `folder`, each in one step"
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -275,7 +291,7 @@ def _fill(name:str, dataset:DataSet, folder:Path)->list[str]:
     return failed
 
 def fetch(
-    name:str, # 'ml-100k', 'mnist', 'shakespeare', 'adult' or 'bikeshare'
+    name:str, # 'ml-100k', 'mnist', 'shakespeare', 'adult', 'bikeshare' or 'flights'
 )->Path: # folder that holds the files of the data set, whole and checked
     """Make sure that a data set is in the cache, from the first source that has it
 
@@ -342,3 +358,15 @@ def load_bikeshare()->'pandas.DataFrame': # 8,645 hours of 2011 in Washington, D
     df.insert(0, 'date', pd.Timestamp('2011-01-01') + pd.to_timedelta(df['day']-1, unit='D'))
     df['month'] = df['date'].dt.month.astype('int64')  # Jan, Feb, March … in the source
     return df.astype({'holiday': bool, 'workingday': bool})
+
+# %% ../nbs/01_data.ipynb #0b3e2ae7
+class Flights(NamedTuple):
+    "Who flies where, and where that is"
+    routes:'pandas.DataFrame' # origin, destination (codes of three letters), count of flights in 2008
+    airports:'pandas.DataFrame' # 3,376 airports by code: name, city, state, country, latitude and longitude in degrees
+
+def load_flights()->Flights: # 5,366 routes between 305 airports of the United States
+    "Flights within the United States in 2008, fetched if need be. U.S. Bureau of Transportation Statistics and data.gov"
+    import pandas as pd
+    routes, airports = (pd.read_csv(fetch('flights')/f, keep_default_na=False) for f in _vega_sums)
+    return Flights(routes, airports.set_index('iata'))

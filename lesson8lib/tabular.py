@@ -51,7 +51,7 @@ def _check_frame(df, columns:Sequence[str]=())->None:
     if missing: raise KeyError(f'`df` must have the columns {list(columns)}; missing: {missing}, there are: {list(df.columns)}')
     if df.empty and not len(df): raise ValueError('`df` must have at least one row, got none')
 
-# %% ../nbs/26_tabular.ipynb #41055901
+# %% ../nbs/26_tabular.ipynb #846062bf
 def _numbers(df, c:str)->'pandas.Series':
     import pandas as pd
     if not pd.api.types.is_numeric_dtype(df[c]) or df[c].dtype.kind in 'bc':
@@ -69,10 +69,14 @@ def _check_kind(df, c:str, known:'pandas.Index')->None:
     if len(values) and len(known) and is_number!=was_number:
         raise TypeError(f'`df[{c!r}]` must hold {"numbers" if was_number else "text"}, as in training, got {values.iloc[0]!r}')
 
-def _vocab_of(df, c:str)->'pandas.Index':
+def _refuse_dates(df, c:str)->None:
     import pandas as pd
     if pd.api.types.is_datetime64_any_dtype(df[c]):
         raise TypeError(f'`df[{c!r}]` holds dates, and a date of tomorrow is none of them: make columns of its parts, as `df[{c!r}].dt.month`')
+
+def _vocab_of(df, c:str)->'pandas.Index':
+    import pandas as pd
+    _refuse_dates(df, c)
     try: return pd.Index(sorted(df[c].dropna().unique().tolist()))
     except TypeError: raise TypeError(f'`df[{c!r}]` must hold values of one kind, all text or all numbers, got a mixture') from None
 

@@ -16,6 +16,7 @@ from torch import nn
 from lesson8lib.collab import DotProductBias, RatingsData
 from lesson8lib.collab_nn import CollabNN
 from lesson8lib.data import Vocab
+from lesson8lib.dropout import Dropout, dropout
 from lesson8lib.embedding import Embedding, one_hot
 from lesson8lib.parameters import Linear, Module, Parameter, Sequential
 from lesson8lib.tabular import TabularModel
@@ -138,3 +139,21 @@ def test_a_model_of_tables_gives_b_where_fastais_gives_b1_and_wants_a_dropout_fo
     assert FastaiTabularModel([(4, 2)], 0, 1, [5])(x).shape==(3, 1) and TabularModel([(4, 2)], 0, 1, [5])(x).shape==(3,)
     assert len(FastaiTabularModel([(4, 2)], 0, 1, [5, 6], ps=[.1]).layers)==2  # a layer is lost
     with pytest.raises(ValueError, match='`ps` must have one probability for each of 2 layers'): TabularModel([(4, 2)], 0, 1, [5, 6], ps=[.1])
+
+
+def test_whole_numbers_are_never_dropped_where_pytorch_refuses_them_in_training_only():
+    x = torch.arange(3)
+    assert nn.functional.dropout(x, .5, False) is x and nn.functional.dropout(x, 1.).tolist()==[0, 0, 0]
+    for call in (lambda: dropout(x, .5, False), lambda: dropout(x, 1.)):
+        with pytest.raises(TypeError, match='`x` must hold floating-point numbers, got torch.int64'): call()
+
+
+def test_a_probability_is_a_number_where_pytorch_takes_a_boolean_or_a_tensor():
+    assert nn.Dropout(True)(torch.ones(2)).tolist()==[0, 0] and nn.Dropout(torch.tensor(.5))(torch.ones(2)).shape==(2,)
+    for p in (True, torch.tensor(.5)):
+        with pytest.raises(TypeError, match='`p` must be'): Dropout(p)
+
+
+def test_dropout_has_a_generator_of_its_own_where_pytorchs_knows_the_global_one_only():
+    with pytest.raises(TypeError): nn.Dropout(.5, generator=torch.Generator())
+    assert Dropout(.5, generator=torch.Generator())

@@ -183,7 +183,7 @@ def test_api_index(site):
         for name in space['__all__']:
             assert name in parse(site, 'api.html').text, f'{module.stem}.{name} is not in the API index'
             if name not in defs: continue  # a value: it has neither docstring nor heading
-            assert any(h.endswith(f'#{name.lower()}') for h in links), f'{module.stem}.{name} is not in the API index'
+            assert any(h.endswith(f'#{name}') for h in links), f'{module.stem}.{name} is not in the API index'
             first = plain((ast.get_docstring(defs[name]) or '').partition('\n')[0])
             assert first and first in plain(parse(site, 'api.html').text), f'{module.stem}.{name}: no docstring in the API index'
 
@@ -257,7 +257,7 @@ def test_order_docs():
     for c in cells: docs.fix_cell(c, STEMS, URL)
     shown = lambda c: ''.join(c['outputs'][0]['data']['text/markdown'])
     assert shown(cells[0])=='[source](u){.doc-source}\n\n### `one` {#one .doc-name}\n\nWhat `one` does'
-    assert shown(cells[3])=="[source](u){.doc-source}\n\n### `Hidden` {#hidden .doc-name}\n\nWhat `Hidden` does\n\n```python\nclass Hidden(x:Float[Tensor, 'b']):\n```"
+    assert shown(cells[3])=="[source](u){.doc-source}\n\n### `Hidden` {#Hidden .doc-name}\n\nWhat `Hidden` does\n\n```python\nclass Hidden(x:Float[Tensor, 'b']):\n```"
     assert cells[2]['source']==['def one(x): return x\n', 'def two(x): return x']
 
 def test_order_docs_across_cells():
@@ -269,6 +269,10 @@ def test_order_docs_of_patches():
     "A method that `@patch` adds is documented under its class's name"
     cells = [_code('show_doc(M.two)'), _code('#| exports: true\n@patch\ndef one(self:M): return 1\n\n@patch\ndef two(self:M): return 2'), _code('show_doc(M.one)')]
     assert [docs.shown_name(c) for c in docs.order_docs(cells)]==['M.one', 'M.two', None]
+
+def test_a_class_and_a_function_of_one_spelling_have_addresses_of_their_own():
+    md = '[`Conv2d`](https://o.github.io/r/collab.html#conv2d) [`collab.conv2d()`](collab.html#conv2d) [`Conv2d.forward`](collab.html#conv2d.forward) [x](a.html#Y)'
+    assert docs.fix_links(md, STEMS, URL)=='[`Conv2d`](collab.html#Conv2d) [`collab.conv2d()`](collab.html#conv2d) [`Conv2d.forward`](collab.html#Conv2d.forward) [x](a.html#Y)'
 
 def test_yield_anchors():
     assert docs.yield_anchors('## Fit\n\n### Fit it\n\n## Fit {#x}', {'fit'})=='## Fit {#fit-section}\n\n### Fit it\n\n## Fit {#x}'

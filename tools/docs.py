@@ -33,6 +33,13 @@ def final_name(
     "The number of a notebook orders the imports; addresses do without it"
     return re.sub(r'^\d+[a-zA-Z]*_', '', name)
 
+def exact_anchor(
+    link:re.Match, # the whole, and what comes before the anchor, and the anchor
+)->str:
+    "nbdev writes addresses in lower case, where `Conv2d` and `conv2d` would be one: take the case from the name that is linked"
+    name = re.search(r'`([\w.]+)', link[1])[1]
+    return link[1] + (name[-len(link[2]):] if name.lower().endswith(link[2]) else link[2])
+
 def fix_links(
     text:str, # Markdown or HTML
     stems:dict[str,str], # notebooks' stems and their final ones
@@ -43,6 +50,7 @@ def fix_links(
     inner = re.compile(r'(\[[^][\n]*)\[(`[^`\n]+`)\]\([^)\s]*\)(?=[^]\n]*\]\()')  # a doclink inside of a link, which wins
     while inner.search(text): text = inner.sub(r'\1\2', text)
     text = re.sub(rf'(\]\(|href=["\']){re.escape(url["docs"])}(?=[\w-]+\.html)', r'\1', text)
+    text = re.sub(r'(\[`[\w.]+(?:\(\))?`\]\([\w-]+\.html#)([\w.]+)(?=\))', exact_anchor, text)
     names = '|'.join(map(re.escape, sorted(stems, key=len, reverse=True)))
     return re.sub(rf'(\]\(|href=["\']|^\[[^]]+\]:\s*)(?:\./)?({names})(?=\.(?:ipynb|html)\b)', lambda m: m[1] + stems[m[2]], text, flags=re.M)
 
@@ -110,7 +118,7 @@ def tidy_doc(
     md = re.sub(r'\A---\s*', '', md)
     md = re.sub(r'\{target="_blank" style="float:right; font-size:smaller"\}', '{.doc-source}', md)
     md = re.sub(r'^\*(.+)\*$', r'\1', md, count=1, flags=re.M)  # the docstring upright
-    md = re.sub(r'^(#+) (\S+)$', lambda m: f'{m[1]} `{m[2]}` {{#{m[2].lower()} .doc-name}}', md, count=1, flags=re.M)
+    md = re.sub(r'^(#+) (\S+)$', lambda m: f'{m[1]} `{m[2]}` {{#{m[2]} .doc-name}}', md, count=1, flags=re.M)
     sig = re.search(r'^```python\n(.*?)^```\s*', md, re.M|re.S)
     words = md.replace(sig[0], '').rstrip() if sig else md
     if has_source or not sig: return words
@@ -219,7 +227,8 @@ def api_table(
     exec((package/'_modidx.py').read_text(), index)
     for mod, syms in index['d']['syms'].items():
         name, page = mod.rpartition('.')[2], next(iter(syms.values()))[0].partition('#')[0]
-        rows = [f"| [`{n}`]({syms.get(f'{mod}.{n}', [page])[0]}) | {doc.replace('|', chr(92) + '|')} |" for n,doc in public_names(package/f'{name}.py')]
+        rows = [f"| [`{n}`]({page}{f'#{n}' if f'{mod}.{n}' in syms else ''}) | {doc.replace('|', chr(92) + '|')} |"
+                for n,doc in public_names(package/f'{name}.py')]
         if rows: out += [f'## [{mod}]({page}) {{#{name}}}', '\n'.join(['| name | what it does |', '|:--|:-----|', *rows])]
     return '\n\n'.join(out)
 
