@@ -15,6 +15,7 @@ from torch import nn
 
 from lesson8lib.collab import DotProductBias, RatingsData
 from lesson8lib.collab_nn import CollabNN
+from lesson8lib.convolution import Conv2d, conv2d
 from lesson8lib.data import Vocab
 from lesson8lib.dropout import Dropout, dropout
 from lesson8lib.embedding import Embedding, one_hot
@@ -157,3 +158,40 @@ def test_a_probability_is_a_number_where_pytorch_takes_a_boolean_or_a_tensor():
 def test_dropout_has_a_generator_of_its_own_where_pytorchs_knows_the_global_one_only():
     with pytest.raises(TypeError): nn.Dropout(.5, generator=torch.Generator())
     assert Dropout(.5, generator=torch.Generator())
+
+
+def test_a_convolution_wants_floats_where_pytorchs_takes_whole_and_complex_numbers():
+    for dtype in (torch.int64, torch.complex64):
+        x, weight = torch.ones(1, 1, 4, 4, dtype=dtype), torch.ones(1, 1, 3, 3, dtype=dtype)
+        assert nn.functional.conv2d(x, weight).shape==(1, 1, 2, 2)
+        with pytest.raises(TypeError, match='`x` must hold floating-point numbers'): conv2d(x, weight)
+
+
+def test_an_image_without_a_pixel_is_refused_where_pytorch_takes_some():
+    nothing = torch.ones(2, 0, 4, 4), torch.ones(3, 0, 3, 3)
+    assert nn.functional.conv2d(*nothing).shape==(2, 0, 2, 2)
+    with pytest.raises(ValueError, match=r'`x.shape\[-3\]` must be a whole number of at least 1, got 0'): conv2d(*nothing)
+    no_rows = torch.ones(0, 1, 0, 5), torch.ones(1, 1, 3, 3)
+    assert nn.functional.conv2d(*no_rows, padding=2).shape==(0, 1, 2, 7)
+    with pytest.raises(ValueError, match=r'`x.shape\[-2\]` must be a whole number of at least 1, got 0'): conv2d(*no_rows, padding=2)
+
+
+def test_a_stride_is_one_number_or_two_where_pytorch_takes_a_list_of_one():
+    x, weight = torch.ones(1, 1, 4, 4), torch.ones(1, 1, 3, 3)
+    assert nn.functional.conv2d(x, weight, stride=[2]).shape==(1, 1, 1, 1)
+    with pytest.raises(ValueError, match='`stride` must be one number or two, down and across, got 1'): conv2d(x, weight, stride=[2])
+
+
+def test_a_layer_that_no_image_could_pass_is_refused_when_it_is_made():
+    for bad in (dict(stride=0), dict(padding=-1), dict(dilation=0), dict(kernel_size=0), dict(in_channels=0), dict(out_channels=0)):
+        arguments = dict(in_channels=1, out_channels=1, kernel_size=3) | bad
+        with pytest.warns() if 0 in (arguments['in_channels'], arguments['out_channels'], arguments['kernel_size']) else warnings.catch_warnings(): assert nn.Conv2d(**arguments)
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}` must be a whole number of at least'): Conv2d(**arguments)
+
+
+def test_the_batch_of_a_convolution_comes_last_in_memory_where_pytorchs_comes_first():
+    x, weight = torch.ones(2, 1, 5, 5), torch.ones(3, 1, 3, 3)
+    assert nn.functional.conv2d(x, weight).is_contiguous()
+    ours = conv2d(x, weight)
+    assert ours.stride()==(1, 18, 6, 2) and ours.view(2, -1).shape==(2, 27)
+    with pytest.raises(RuntimeError): ours.view(-1)
