@@ -2,6 +2,7 @@
 
 Modules:
 
+- `lesson8lib.activations`: Which function to put between two layers, and which number to make small: written out, equal to PyTorch's, and measured on real digits
 - `lesson8lib.checks`: Bad input is refused in words, and two tensors are the same only when everything about them is
 - `lesson8lib.collab`: What will this user give that film? Dot products, biases, and a hundred thousand ratings
 - `lesson8lib.collab_nn`: A net on the same ratings, why it loses, what it is good for: metadata, and users and films that nobody has seen yet

@@ -13,6 +13,7 @@ from fastai.tabular.model import TabularModel as FastaiTabularModel
 from fastai.torch_core import norm_bias_params
 from torch import nn
 
+from lesson8lib.activations import cross_entropy, gelu, leaky_relu, log_softmax, mae, mse, relu, sigmoid, softmax, softplus, tanh
 from lesson8lib.collab import DotProductBias, RatingsData
 from lesson8lib.collab_nn import CollabNN
 from lesson8lib.convolution import Conv2d, conv2d
@@ -195,3 +196,58 @@ def test_the_batch_of_a_convolution_comes_last_in_memory_where_pytorchs_comes_fi
     ours = conv2d(x, weight)
     assert ours.stride()==(1, 18, 6, 2) and ours.view(2, -1).shape==(2, 27)
     with pytest.raises(RuntimeError): ours.view(-1)
+
+
+def test_whole_numbers_are_no_activations_where_pytorch_takes_them_for_three_functions():
+    whole = torch.arange(-1, 3)
+    assert nn.functional.relu(whole).dtype==torch.int64 and torch.sigmoid(whole).dtype==torch.tanh(whole).dtype==torch.float32
+    for fn in (relu, sigmoid, tanh):
+        with pytest.raises(TypeError, match='`x` must hold floating-point numbers, got torch.int64'): fn(whole)
+
+
+def test_options_of_activations_that_give_no_usable_function_are_refused_where_pytorch_computes():
+    x = torch.tensor([-1., 0, 1])
+    assert nn.functional.softplus(x, beta=0).isinf().all() and (nn.functional.softplus(x, beta=-1)<0).all()
+    assert nn.functional.leaky_relu(x, float('nan'))[0].isnan() and nn.functional.leaky_relu(x, float('inf'))[1].isnan()
+    for beta in (0, -1):
+        with pytest.raises(ValueError, match='`beta` must be a finite number greater than 0'): softplus(x, beta)
+    for negative_slope in (float('nan'), float('inf')):
+        with pytest.raises(ValueError, match='`negative_slope` must be a finite number'): leaky_relu(x, negative_slope)
+
+
+def test_gelu_of_infinity_is_infinity_where_pytorchs_kernel_for_many_numbers_gives_nan():
+    ends = torch.full((64,), torch.inf)
+    assert nn.functional.gelu(ends).isnan().any()
+    assert (gelu(ends)==torch.inf).all()
+
+
+def test_softmax_asks_for_its_axis_where_pytorch_guesses_it():
+    x = torch.zeros(2, 3)
+    with pytest.warns(UserWarning, match='Implicit dimension choice'): assert nn.functional.softmax(x).shape==(2, 3)
+    for fn in (softmax, log_softmax):
+        with pytest.raises(TypeError, match='dim'): fn(x)
+
+
+def test_cross_entropy_takes_rows_and_classes_that_exist_where_pytorch_takes_more():
+    pred = torch.tensor([[2., 1, 0], [0, 0, 1]])
+    assert nn.functional.cross_entropy(pred, torch.tensor([0, -100])).isfinite()  # ignored
+    with pytest.raises(IndexError, match='`target` must lie in 0…2, got 1 outside: -100'): cross_entropy(pred, torch.tensor([0, -100]))
+    assert nn.functional.cross_entropy(pred[0], torch.tensor(1)).ndim==0
+    with pytest.raises(ValueError, match=r'`pred` must have axes \(b, c\), got shape \(3,\)'): cross_entropy(pred[0], torch.tensor(1))
+    assert nn.functional.cross_entropy(pred[...,None], torch.zeros(2, 1, dtype=torch.int64)).ndim==0
+    with pytest.raises(ValueError, match=r'`pred` must have axes \(b, c\), got shape \(2, 3, 1\)'): cross_entropy(pred[...,None], torch.zeros(2, 1, dtype=torch.int64))
+    assert nn.functional.cross_entropy(pred, torch.tensor([0, 1]), label_smoothing=-.1).isfinite()
+    with pytest.raises(ValueError, match=r'`label_smoothing` must be a finite number in \[0, 1\], got -0.1'): cross_entropy(pred, torch.tensor([0, 1]), -.1)
+
+
+def test_mse_and_mae_refuse_shapes_and_types_that_pytorch_makes_fit():
+    pred, target = torch.zeros(4, 1), torch.arange(4.)
+    for ours,theirs in ((mse, nn.functional.mse_loss), (mae, nn.functional.l1_loss)):
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            assert theirs(pred, target).ndim==0
+        with pytest.raises(ValueError, match=r'`target` must have the shape of `pred`, \(4, 1\), got \(4,\): PyTorch would stretch'): ours(pred, target)
+        assert theirs(torch.arange(4), target)==0  # the prediction may be whole numbers, if the target is not
+        with pytest.raises(TypeError, match='`pred` must hold floating-point numbers, got torch.int64'): ours(torch.arange(4), target)
+    assert nn.functional.mse_loss(target, target>0)>0
+    with pytest.raises(TypeError, match='`target` must hold real numbers, got torch.bool'): mse(target, target>0)
