@@ -1,0 +1,132 @@
+"""A convolution five ways (loop, dense matrix, sparse matrix, unfolded image, PyTorch's own), and ours beside PyTorch's in a small CNN, there and back
+
+One thread, and seconds of the processor, so that other programs on the machine do not count. In each round every way has its turn, so that a slow
+minute hits all; medians over rounds, of ratios within a round. A dense matrix of more than 700 MB is left out. `python benchmarks/convolution.py`
+takes two minutes.
+"""
+import statistics
+import time
+import warnings
+
+import torch
+import torch.nn.functional as F
+from common import save
+from torch import nn
+from tqdm import tqdm
+
+from lesson8lib.conv_matmul import conv_matrix
+from lesson8lib.convolution import Conv2d, conv2d, conv2d_loop, im2col
+from lesson8lib.data import load_mnist
+from lesson8lib.training import new_generator
+
+SIZES, WAYS_ROUNDS = (8, 16, 28, 56, 112), 11
+CHANNELS, BATCHES, CNN_ROUNDS = (1, 8, 16, 32, 64), (64, 128, 256, 512), 15
+
+
+def seconds(fn, repeat:int=1)->float:
+    "Of the processor, for one call, on average over `repeat`"
+    start = time.process_time()
+    for _ in range(repeat): fn()
+    return (time.process_time()-start)/repeat
+
+
+def rounds(fns:dict, n:int, at_least:float=.004)->dict[str, list[float]]:
+    "Seconds of each function in each of n rounds; the order turns from round to round. Short calls are repeated"
+    repeats = {name: max(1, int(at_least/min(seconds(fn) for _ in range(2)))) for name,fn in fns.items()}
+    taken = {name: [] for name in fns}
+    for i in range(n):
+        names = list(fns)
+        for name in names[i%len(names):] + names[:i%len(names)]: taken[name].append(seconds(fns[name], repeats[name]))
+    return taken
+
+
+def median(values)->float: return statistics.median(values)
+
+
+def ratio(taken:dict, of:str, to:str)->float: return median([a/b for a,b in zip(taken[of], taken[to], strict=True)])
+
+
+def ways(size:int, n_images:int, c:int=1, o:int=1)->dict[str, float]:
+    "Seconds of each way, of o 3 × 3 kernels on images of c channels; memory of the matrices in MB"
+    x, weight = torch.rand(n_images, c, size, size, generator=new_generator(0)), torch.randn(o, c, 3, 3, generator=new_generator(1))
+    sparse, dense_mb = conv_matrix(weight, size, sparse=True).to_sparse_csr(), 4e-6*o*(size-2)**2*c*size**2
+    pixels = x.flatten(1).T.contiguous()
+    fns = {'sparse matrix': lambda: sparse @ pixels, 'im2col': lambda: conv2d(x, weight), 'F.conv2d': lambda: F.conv2d(x, weight)}
+    if dense_mb<700:
+        dense = conv_matrix(weight, size)
+        fns = {'dense matrix': lambda: dense @ pixels, **fns}
+    if n_images==c==o==1: fns = {'loop': lambda: conv2d_loop(x[0,0], weight[0,0]), **fns}
+    with torch.no_grad(): taken = rounds(fns, WAYS_ROUNDS)
+    parts = sparse.crow_indices(), sparse.col_indices(), sparse.values()
+    return {'seconds': {name: median(t) for name,t in taken.items()}, 'ratio': {name: ratio(taken, name, 'F.conv2d') for name in taken},
+            'dense_mb': dense_mb, 'sparse_mb': sum(part.nbytes for part in parts)/1e6}
+
+
+def there_and_back(model, x, loss):
+    "A forward and a backward pass; images get a gradient only if they ask for one, as those of a first layer do not"
+    def call():
+        model.zero_grad()
+        x.grad = None
+        loss(model(x))
+    return call
+
+
+def all_ones(out): out.backward(torch.ones_like(out)) # laid out in memory as the outputs are
+
+
+def net(kind)->nn.Sequential:
+    layers = [layer for c,o in zip(CHANNELS, CHANNELS[1:], strict=False) for layer in (kind(c, o, 3, stride=2, padding=1), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(CHANNELS[-1]*2*2, 10))
+
+
+def layer_times(ours:nn.Module, theirs:nn.Module, x)->dict:
+    "One layer, there and back, ours and PyTorch's; and ours in parts: copying windows, matrix product, the rest"
+    k, o = ours.weight[0].numel(), ours.out_channels
+    with torch.no_grad(): columns = im2col(x, 3, 2, 1).permute(1, 2, 0).reshape(k, -1)
+    rows = ours.weight.detach().view(o, k)
+    def copy():
+        with torch.no_grad(): im2col(x, 3, 2, 1)
+    def forward():
+        with torch.no_grad(): ours(x)
+    same_x = x.detach().contiguous().requires_grad_(x.requires_grad) # each gets the layout in memory that its own layers hand on
+    taken = rounds({'ours': there_and_back(ours, x, all_ones), 'PyTorch': there_and_back(theirs, same_x, all_ones), 'copying windows': copy,
+                    'matrix product': lambda: rows @ columns, 'forward': forward}, CNN_ROUNDS)
+    share = {name: ratio(taken, name, 'ours') for name in ('copying windows', 'matrix product', 'forward')}
+    return {'ratio': ratio(taken, 'ours', 'PyTorch'), 'share': {
+        'copying windows': share['copying windows'], 'matrix product': share['matrix product'],
+        'rest of the forward pass': share['forward']-share['copying windows']-share['matrix product'], 'backward pass': 1-share['forward']}}
+
+
+def cnn(bs:int)->dict:
+    "The layers of a small CNN, each on what really arrives there, and the whole net with its loss"
+    digits = load_mnist()
+    x, y = digits.images[:bs,None], digits.labels[:bs]
+    torch.manual_seed(0)
+    ours, theirs = net(Conv2d), net(nn.Conv2d)
+    theirs.load_state_dict(ours.state_dict())
+    def loss(out): F.cross_entropy(out, y).backward()
+    taken = rounds({'ours': there_and_back(ours, x, loss), 'PyTorch': there_and_back(theirs, x, loss)}, 2*CNN_ROUNDS)
+    result, a = {'whole': ratio(taken, 'ours', 'PyTorch'), 'ratios': [p/q for p,q in zip(taken['ours'], taken['PyTorch'], strict=True)], 'layers': {}}, x
+    for i in range(0, len(ours)-2, 2):
+        a = a.detach().requires_grad_(i>0)
+        result['layers'][f'{CHANNELS[i//2]}→{CHANNELS[i//2+1]}'] = layer_times(ours[i], theirs[i], a)
+        a = ours[i+1](ours[i](a))
+    return result
+
+
+def rounded(x):
+    "Four digits are plenty"
+    if isinstance(x, dict): return {k: rounded(v) for k,v in x.items()}
+    return [rounded(v) for v in x] if isinstance(x, list) else float(f'{x:.4g}') if isinstance(x, float) else x
+
+
+def main()->None:
+    warnings.filterwarnings('ignore', message='Sparse CSR')
+    torch.set_num_threads(1)
+    found = {name: {str(size): ways(size, *numbers) for size in tqdm(SIZES[:None if numbers[-1]==1 else -1], desc='ways')} for name,numbers in {
+        'one image': (1, 1, 1), '64 images': (64, 1, 1), '64 images, 8 → 16 channels': (64, 8, 16)}.items()}
+    nets = {str(bs): cnn(bs) for bs in tqdm(BATCHES, desc='nets')}
+    save('convolution', rounded({'threads': 1, 'ways': found, 'channels': list(CHANNELS), 'cnn': nets}), ('torch', 'numpy'))
+
+
+if __name__ == '__main__': main()
