@@ -4,6 +4,7 @@ Modules:
 
 - `lesson8lib.activations`: Which function to put between two layers, and which number to make small: written out, equal to PyTorch's, and measured on real digits
 - `lesson8lib.checks`: Bad input is refused in words, and two tensors are the same only when everything about them is
+- `lesson8lib.cnn`: A convolutional net the old way and today's, trained on 60,000 digits; what its kernels became, which digits it gets wrong, and what it says of an image of yours
 - `lesson8lib.collab`: What will this user give that film? Dot products, biases, and a hundred thousand ratings
 - `lesson8lib.collab_nn`: A net on the same ratings, why it loses, what it is good for: metadata, and users and films that nobody has seen yet
 - `lesson8lib.conv_matmul`: The proof, in letters and in numbers, that a convolution is a matrix with fixed zeros and shared numbers; what follows from it, and what it costs
@@ -14,6 +15,7 @@ Modules:
 - `lesson8lib.entity`: The rows that a net learned for hours, months and airports: put into other models with `EntityEncoder`, and laid beside the calendar and the map
 - `lesson8lib.interpret`: Biases and factors of a trained model, read: what is loved, what is alike, and how far to believe it
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, taken apart and built again
+- `lesson8lib.pooling`: How a grid of activations gets smaller: the largest of four, or every second window; what one number then sees of the image; and is there a bear in the corner?
 - `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page
 - `lesson8lib.tabular`: What is inside fastai's `TabularModel`, built anew line by line; a net against a random forest on the same tables; and a split that lets the future leak

@@ -9,6 +9,7 @@ import pytest
 import torch
 from fastai.collab import CollabDataLoaders, EmbeddingNN
 from fastai.data.transforms import CategoryMap
+from fastai.layers import AdaptiveConcatPool2d as FastaiConcatPool
 from fastai.tabular.model import TabularModel as FastaiTabularModel
 from fastai.torch_core import norm_bias_params
 from torch import nn
@@ -21,6 +22,7 @@ from lesson8lib.data import Vocab
 from lesson8lib.dropout import Dropout, dropout
 from lesson8lib.embedding import Embedding, one_hot
 from lesson8lib.parameters import Linear, Module, Parameter, Sequential
+from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d
 from lesson8lib.tabular import TabularModel
 from lesson8lib.training import _param_groups, fit
 
@@ -251,3 +253,48 @@ def test_mse_and_mae_refuse_shapes_and_types_that_pytorch_makes_fit():
         with pytest.raises(TypeError, match='`pred` must hold floating-point numbers, got torch.int64'): ours(torch.arange(4), target)
     assert nn.functional.mse_loss(target, target>0)>0
     with pytest.raises(TypeError, match='`target` must hold real numbers, got torch.bool'): mse(target, target>0)
+
+
+def test_whole_numbers_are_refused_where_pytorch_pools_them():
+    x = torch.ones(1, 1, 4, 4).long()
+    assert nn.functional.max_pool2d(x, 2).sum()==nn.functional.avg_pool2d(x, 2).sum()==4
+    for pool in (max_pool2d, avg_pool2d):
+        with pytest.raises(TypeError, match='`x` must hold floating-point numbers'): pool(x, 2)
+
+
+def test_concat_pooling_of_an_image_without_batch_doubles_its_channels_where_fastai_doubles_its_rows():
+    x = torch.rand(3, 5, 6)
+    assert FastaiConcatPool()(x).shape==(3, 2, 1) and AdaptiveConcatPool2d()(x).shape==(6, 1, 1)
+
+
+def test_concat_pooling_to_0_cells_is_refused_where_fastai_takes_it_for_1():
+    assert FastaiConcatPool(0)(torch.rand(2, 3, 5, 6)).shape==(2, 6, 1, 1)
+    with pytest.raises(ValueError, match='`size` must be a whole number of at least 1, got 0'): AdaptiveConcatPool2d(0)
+
+
+def slope(pool, x, *args):
+    x = x.clone().requires_grad_()
+    return torch.autograd.grad(pool(x, *args).sum(), x)[0].flatten().tolist()
+
+
+def test_of_two_nans_in_a_window_the_first_gets_the_slope_where_pytorch_takes_the_last():
+    x = torch.tensor([[[1., torch.nan], [torch.nan, 3]]])
+    assert slope(max_pool2d, x, 2)==[0, 1, 0, 0] and slope(nn.functional.max_pool2d, x, 2)==[0, 0, 1, 0]
+
+
+def test_minus_infinity_ties_with_the_padding_where_pytorch_prefers_the_image():
+    x = torch.full((1, 2, 2), -torch.inf)
+    assert slope(max_pool2d, x, 2, 2, 1)==[0, 0, 0, 1] and slope(nn.functional.max_pool2d, x, 2, 2, 1)==[1, 1, 1, 1]
+
+
+def test_no_stride_is_none_where_pytorch_also_takes_an_empty_tuple():
+    x = torch.rand(1, 1, 4, 4)
+    assert nn.functional.max_pool2d(x, 2, ()).shape==max_pool2d(x, 2).shape==(1, 1, 2, 2)
+    with pytest.raises(ValueError, match='`stride` must be one number or two, down and across, got 0'): max_pool2d(x, 2, ())
+
+
+def test_a_window_in_the_padding_has_no_slope_where_pytorch_names_a_pixel_beyond_the_image():
+    x = torch.zeros(1, 2, 2)
+    largest, index = nn.functional.max_pool2d(x, 2, padding=1, dilation=3, return_indices=True)  # its way back writes beyond its memory: not run
+    assert largest.isneginf().all() and index.item()>=x.numel()
+    assert slope(max_pool2d, x, 2, None, 1, 3)==[0, 0, 0, 0]

@@ -1,0 +1,75 @@
+"""Full MNIST: SmallCNN, the same net of PyTorch's and fastai's layers, and the old way with max pooling, on two threads
+
+Seed s means: weights initialized with seed s, order of rows and dropout from seed s. All train on the 60,000 digits of the training part and are
+judged on the 10,000 of the test part. Sizes, rate, decay and epochs of SmallCNN were chosen on the last 10,000 training digits:
+`python benchmarks/mnist.py --tune` does it again, and takes ten minutes; the nets it compares are GRID. The others take SmallCNN's settings.
+`python benchmarks/mnist.py` takes ten minutes.
+"""
+import sys
+import time
+
+import torch
+from common import save
+from fastai.layers import AdaptiveConcatPool2d, ConvLayer
+from torch import nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from lesson8lib.cnn import SmallCNN
+from lesson8lib.collab_nn import _linear
+from lesson8lib.convolution import Conv2d
+from lesson8lib.data import load_mnist
+from lesson8lib.training import evaluate, fit, new_generator
+
+SEEDS = range(5)
+RECIPE = {'loss': cross_entropy, 'epochs': 4, 'lr': 1e-2, 'wd': .3, 'bs': 128, 'progress': False}
+GRID = {'8 16 32 64, stride 2': {'channels': (8, 16, 32, 64), 'strides': (2, 2, 2, 2)},
+        '16 32 64, stride 2': {'channels': (16, 32, 64), 'strides': (2, 2, 2)},
+        '16 32 64 64': {'channels': (16, 32, 64, 64), 'strides': (2, 2, 1, 2)},
+        '16 32 32 64': {'channels': (16, 32, 32, 64), 'strides': (2, 1, 2, 2)}}
+
+
+def accuracy(pred, y): return (pred.argmax(1)==y).float().mean()
+
+
+def twin(seed:int):
+    "SmallCNN's wiring of other people's layers, from the same first weights"
+    sizes = [(1, 16, 5, 2), (16, 32, 3, 1), (32, 32, 3, 2), (32, 64, 3, 2)]
+    net = nn.Sequential(*[ConvLayer(i, o, k, stride=s) for i,o,k,s in sizes], AdaptiveConcatPool2d(1), nn.Flatten(), nn.Dropout(.2), nn.Linear(128, 10))
+    for theirs,ours in zip(net.parameters(), SmallCNN(generator=new_generator(seed)).parameters(), strict=True): theirs.data = ours.data.clone()
+    return net
+
+
+def old_way(seed:int):
+    g = new_generator(seed)
+    return nn.Sequential(Conv2d(1, 8, 3, generator=g), nn.ReLU(), Conv2d(8, 8, 3, generator=g), nn.ReLU(),
+                         nn.MaxPool2d(2), nn.Flatten(), _linear(8*12*12, 10, True, g))
+
+
+def run(model, train, valid, seed:int, **options)->tuple[float, float]: # accuracy, seconds of training
+    start = time.perf_counter()
+    fit(model, train, seed=seed, **RECIPE | options)
+    seconds = time.perf_counter()-start
+    return round(evaluate(model, valid, cross_entropy, [accuracy])['accuracy'], 4), round(seconds, 2)
+
+
+def tune(train)->dict:
+    first, last = [t[:50_000] for t in train], [t[50_000:] for t in train]
+    settings = {'as it is': {}, '5 epochs': {'epochs': 5}, 'decay .1': {'wd': .1}, 'rate .02': {'lr': 2e-2}}
+    found = {name: run(SmallCNN(**sizes, generator=new_generator(0)), first, last, 0)[0] for name,sizes in tqdm(GRID.items(), desc='sizes')}
+    return found | {name: run(SmallCNN(generator=new_generator(0)), first, last, 0, **s)[0] for name,s in tqdm(settings.items(), desc='settings')}
+
+
+def main()->None:
+    torch.set_num_threads(2)
+    train, test = ((d.images[:,None], d.labels) for d in (load_mnist(), load_mnist('test')))
+    if '--tune' in sys.argv[1:]: return save('mnist_tuning', {'threads': 2, 'seed': 0, 'accuracy': tune(train)}, ('torch', 'fastai'))
+    makers = {'SmallCNN': lambda seed: SmallCNN(generator=new_generator(seed)), 'its twin of PyTorch and fastai': twin, 'the old way': old_way}
+    found = {name: {'accuracy': [], 'seconds': []} for name in makers}
+    for seed in tqdm(SEEDS, desc='seeds'):
+        for name,maker in makers.items():
+            for what,value in zip(('accuracy', 'seconds'), run(maker(seed), train, test, seed), strict=True): found[name][what].append(value)
+    save('mnist', {'seeds': list(SEEDS), 'threads': 2, 'runs': found}, ('torch', 'fastai'))
+
+
+if __name__ == '__main__': main()
