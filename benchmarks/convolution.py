@@ -11,16 +11,18 @@ import warnings
 import torch
 import torch.nn.functional as F
 from common import save
+from mnist import twin
 from torch import nn
 from tqdm import tqdm
 
+from lesson8lib.cnn import SmallCNN
 from lesson8lib.conv_matmul import conv_matrix
 from lesson8lib.convolution import Conv2d, conv2d, conv2d_loop, im2col
 from lesson8lib.data import load_mnist
 from lesson8lib.training import new_generator
 
 SIZES, WAYS_ROUNDS = (8, 16, 28, 56, 112), 11
-CHANNELS, BATCHES, CNN_ROUNDS = (1, 8, 16, 32, 64), (64, 128, 256, 512), 15
+CHANNELS, KERNELS, BATCHES, CNN_ROUNDS = (1, 16, 32, 64, 128), (5, 3, 3, 3), (64, 128, 256, 512), 15  # of SmallCNN
 
 
 def seconds(fn, repeat:int=1)->float:
@@ -75,17 +77,18 @@ def all_ones(out): out.backward(torch.ones_like(out)) # laid out in memory as th
 
 
 def net(kind)->nn.Sequential:
-    layers = [layer for c,o in zip(CHANNELS, CHANNELS[1:], strict=False) for layer in (kind(c, o, 3, stride=2, padding=1), nn.ReLU())]
+    layers = [layer for c,o,k in zip(CHANNELS, CHANNELS[1:], KERNELS, strict=False) for layer in (kind(c, o, k, stride=2, padding=k//2), nn.ReLU())]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(CHANNELS[-1]*2*2, 10))
 
 
 def layer_times(ours:nn.Module, theirs:nn.Module, x)->dict:
     "One layer, there and back, ours and PyTorch's; and ours in parts: copying windows, matrix product, the rest"
     k, o = ours.weight[0].numel(), ours.out_channels
-    with torch.no_grad(): columns = im2col(x, 3, 2, 1).permute(1, 2, 0).reshape(k, -1)
+    window = ours.kernel_size, ours.stride, ours.padding
+    with torch.no_grad(): columns = im2col(x, *window).permute(1, 2, 0).reshape(k, -1)
     rows = ours.weight.detach().view(o, k)
     def copy():
-        with torch.no_grad(): im2col(x, 3, 2, 1)
+        with torch.no_grad(): im2col(x, *window)
     def forward():
         with torch.no_grad(): ours(x)
     same_x = x.detach().contiguous().requires_grad_(x.requires_grad) # each gets the layout in memory that its own layers hand on
@@ -98,7 +101,7 @@ def layer_times(ours:nn.Module, theirs:nn.Module, x)->dict:
 
 
 def cnn(bs:int)->dict:
-    "The layers of a small CNN, each on what really arrives there, and the whole net with its loss"
+    "The convolutions of SmallCNN with ReLUs, each on what really arrives there; the whole of them with a loss; and SmallCNN beside its twin"
     digits = load_mnist()
     x, y = digits.images[:bs,None], digits.labels[:bs]
     torch.manual_seed(0)
@@ -106,7 +109,10 @@ def cnn(bs:int)->dict:
     theirs.load_state_dict(ours.state_dict())
     def loss(out): F.cross_entropy(out, y).backward()
     taken = rounds({'ours': there_and_back(ours, x, loss), 'PyTorch': there_and_back(theirs, x, loss)}, 2*CNN_ROUNDS)
-    result, a = {'whole': ratio(taken, 'ours', 'PyTorch'), 'ratios': [p/q for p,q in zip(taken['ours'], taken['PyTorch'], strict=True)], 'layers': {}}, x
+    small, its_twin = SmallCNN(generator=new_generator(0)), twin(0)
+    trained = rounds({'ours': there_and_back(small, x, loss), 'PyTorch': there_and_back(its_twin, x, loss)}, CNN_ROUNDS)
+    result, a = {'SmallCNN': ratio(trained, 'ours', 'PyTorch'), 'whole': ratio(taken, 'ours', 'PyTorch'), 'layers': {},
+                  'ratios': [p/q for p,q in zip(taken['ours'], taken['PyTorch'], strict=True)]}, x
     for i in range(0, len(ours)-2, 2):
         a = a.detach().requires_grad_(i>0)
         result['layers'][f'{CHANNELS[i//2]}→{CHANNELS[i//2+1]}'] = layer_times(ours[i], theirs[i], a)

@@ -23,10 +23,7 @@ from lesson8lib.training import evaluate, fit, new_generator
 
 SEEDS = range(5)
 RECIPE = {'loss': cross_entropy, 'epochs': 4, 'lr': 1e-2, 'wd': .3, 'bs': 128, 'progress': False}
-GRID = {'8 16 32 64, stride 2': {'channels': (8, 16, 32, 64), 'strides': (2, 2, 2, 2)},
-        '16 32 64, stride 2': {'channels': (16, 32, 64), 'strides': (2, 2, 2)},
-        '16 32 64 64': {'channels': (16, 32, 64, 64), 'strides': (2, 2, 1, 2)},
-        '16 32 32 64': {'channels': (16, 32, 32, 64), 'strides': (2, 1, 2, 2)}}
+GRID = {'8 16 32 64': (8, 16, 32, 64), '16 32 64': (16, 32, 64), '24 48 96': (24, 48, 96), '16 32 64 128': (16, 32, 64, 128)}
 
 
 def accuracy(pred, y): return (pred.argmax(1)==y).float().mean()
@@ -34,8 +31,8 @@ def accuracy(pred, y): return (pred.argmax(1)==y).float().mean()
 
 def twin(seed:int):
     "SmallCNN's wiring of other people's layers, from the same first weights"
-    sizes = [(1, 16, 5, 2), (16, 32, 3, 1), (32, 32, 3, 2), (32, 64, 3, 2)]
-    net = nn.Sequential(*[ConvLayer(i, o, k, stride=s) for i,o,k,s in sizes], AdaptiveConcatPool2d(1), nn.Flatten(), nn.Dropout(.2), nn.Linear(128, 10))
+    sizes = (1, 16, 5), (16, 32, 3), (32, 64, 3), (64, 128, 3)
+    net = nn.Sequential(*[ConvLayer(i, o, k, stride=2) for i,o,k in sizes], AdaptiveConcatPool2d(1), nn.Flatten(), nn.Dropout(.2), nn.Linear(256, 10))
     for theirs,ours in zip(net.parameters(), SmallCNN(generator=new_generator(seed)).parameters(), strict=True): theirs.data = ours.data.clone()
     return net
 
@@ -56,7 +53,7 @@ def run(model, train, valid, seed:int, **options)->tuple[float, float]: # accura
 def tune(train)->dict:
     first, last = [t[:50_000] for t in train], [t[50_000:] for t in train]
     settings = {'as it is': {}, '5 epochs': {'epochs': 5}, 'decay .1': {'wd': .1}, 'rate .02': {'lr': 2e-2}}
-    found = {name: run(SmallCNN(**sizes, generator=new_generator(0)), first, last, 0)[0] for name,sizes in tqdm(GRID.items(), desc='sizes')}
+    found = {name: run(SmallCNN(channels=sizes, generator=new_generator(0)), first, last, 0)[0] for name,sizes in tqdm(GRID.items(), desc='sizes')}
     return found | {name: run(SmallCNN(generator=new_generator(0)), first, last, 0, **s)[0] for name,s in tqdm(settings.items(), desc='settings')}
 
 

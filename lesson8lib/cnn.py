@@ -42,7 +42,7 @@ def conv_block(
     conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size//2, bias=False, generator=generator)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), *[nn.ReLU()]*act)
 
-# %% ../nbs/35_cnn.ipynb #4dff4eca
+# %% ../nbs/35_cnn.ipynb #c4f533db
 class SmallCNN(nn.Module):
     """A convolutional net for small images: blocks of convolution, batch normalization and ReLU, then the largest and the average of each channel
 
@@ -50,18 +50,16 @@ class SmallCNN(nn.Module):
     def __init__(self,
         n_out:int=10, # how many numbers come out: one for each class
         in_channels:int=1, # numbers in a pixel: 1 for gray, 3 for color
-        channels:Sequence[int]=(16, 32, 32, 64), # kernels of each block; the first are 5 × 5, the others 3 × 3
-        strides:Sequence[int]=(2, 1, 2, 2), # step of each block, in pixels
+        channels:Sequence[int]=(16, 32, 64, 128), # kernels of each block; the first are 5 × 5, the others 3 × 3; each block halves height and width
         p:float=.2, # dropout before the last layer: probability to drop
         generator:torch.Generator|None=None, # where the first weights come from; PyTorch's global one if None
     ):
         "Weights start as those of PyTorch's layers do"
         super().__init__()
-        if not channels or len(channels)!=len(strides): raise ValueError(f'`channels` and `strides` must have a number for each block, got {len(channels)} and {len(strides)}')
+        if not channels: raise ValueError('`channels` must have a number for each block, got none')
         check_range(n_out, 'n_out', low=1, whole=True)
         self.in_channels, sizes = in_channels, [in_channels, *channels]
-        self.body = nn.Sequential(*[conv_block(i, o, 3 if n else 5, stride, generator=generator)
-                                    for n,(i,o,stride) in enumerate(zip(sizes, channels, strides, strict=False))])
+        self.body = nn.Sequential(*[conv_block(i, o, 3 if n else 5, generator=generator) for n,(i,o) in enumerate(zip(sizes, channels, strict=False))])
         self.pool = AdaptiveConcatPool2d(1)
         self.head = nn.Sequential(nn.Flatten(), Dropout(p), _linear(2*channels[-1], n_out, True, generator))
 
