@@ -73,33 +73,35 @@ class SmallCNN(nn.Module):
         x = self.head(self.pool(x))     # (b, k, h', w') -> (b, 2k, 1, 1) -> (b, n_out)
         return x.squeeze(1) if x.shape[1]==1 else x
 
-# %% ../nbs/35_cnn.ipynb #4e3161b5
+# %% ../nbs/35_cnn.ipynb #df9121b6
 def _gray(image)->Tensor:
     "Any image as a grid of numbers"
     from PIL import Image, UnidentifiedImageError
     if isinstance(image, (str, Path)):
         try: image = Image.open(image)
         except UnidentifiedImageError: raise ValueError(f'`image` must be a file that holds an image, got {image}') from None
+    is_color = getattr(image, 'ndim', 0)==3 and image.shape[2] in (3, 4) and str(image.dtype) in ('uint8', 'torch.uint8')
+    if is_color: image = Image.fromarray(image.numpy() if isinstance(image, Tensor) else image)
     if isinstance(image, Image.Image):
         if 'A' in image.getbands(): image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
         import numpy as np
         return torch.from_numpy(np.array(image.convert('L'), dtype='float32')/255)
     x = torch.as_tensor(image).detach().cpu().float()
-    if x.ndim!=2: raise ValueError(f'`image` must have axes (h, w), got shape {tuple(x.shape)}')
+    if x.ndim!=2: raise ValueError(f'`image` must have axes (h, w), or (h, w, 3) of whole numbers up to 255, got shape {tuple(x.shape)}')
     if not x.isfinite().all(): raise ValueError(f'`image` must hold finite numbers, got {int((~x.isfinite()).sum())} that are NaN or infinite')
     return x
 
 def _place(n:int, ink:Tensor)->int:
-    "Where on an axis of 28 pixels `ink`, a number for each of n pixels, has to begin to have its center of mass in the middle"
+    "Where on an axis of 28 pixels `ink`, a number for each of n pixels, has to begin to have its center of mass at pixel 14, as MNIST's digits have"
     center = float((ink*torch.arange(n)).sum()/ink.sum())
-    return min(max(round(13.5-center), 0), 28-n)
+    return min(max(round(14-center), 0), 28-n)
 
-# %% ../nbs/35_cnn.ipynb #153555f3
+# %% ../nbs/35_cnn.ipynb #c4359e28
 def as_digit(
-    image:'str|Path|PIL.Image.Image|numpy.ndarray|Tensor', # a file, a picture, or a grid of gray values; ink darker or brighter than paper
-    noise:float=.3, # what differs from the paper by less than this share of the darkest ink is taken for paper
+    image:'str|Path|PIL.Image.Image|numpy.ndarray|Tensor', # a file, a picture, an array of gray values, or of colors from 0 to 255; ink darker or brighter than paper
+    noise:float=.15, # what differs from the paper by less than this share of the darkest ink is taken for paper
 )->Float[Tensor, '28 28']: # 0 (paper) … 1 (ink)
-    """An image of one digit in the form of MNIST: ink fitted into 20 × 20 pixels, its center of mass in the middle of 28 × 28
+    """An image of one digit in the form of MNIST: ink fitted into 20 × 20 pixels, its center of mass at pixel 14 of 28 × 28
 
     Raises ValueError for an image without ink, FileNotFoundError for a missing file. Source: LeCun, Cortes and Burges, the MNIST database."""
     x = _gray(image)
@@ -108,7 +110,8 @@ def as_digit(
     paper = torch.cat([x[0], x[-1], x[:,0], x[:,-1]]).median()
     ink = (x-paper).abs()
     if ink.max()<=1e-3*x.abs().max(): raise ValueError('`image` must show a digit, got one color all over')
-    ink = (ink/ink.max()-noise).clamp(min=0)/(1-noise)
+    ink = ink/ink.max()
+    ink = torch.where(ink<noise, 0., ink)
     rows, cols = ((ink>0).any(axis).nonzero()[:,0] for axis in (1, 0))
     ink = ink[rows[0]:rows[-1]+1,cols[0]:cols[-1]+1]
     size = [max(1, round(20*n/max(ink.shape))) for n in ink.shape]  # (h, w) -> at most (20, 20)
