@@ -2,16 +2,20 @@
 
 Seed s means: split drawn with seed s, weights initialized with seed s. Bikeshare: from hour, weekday, month and weather to the logarithm of the
 count; a fifth of the *days* is kept for testing, so that no hour's neighbors are in training. Each model with four ways to write the columns,
-nothing tuned. Airports: from each airport, which others are flown to; the size of the rows and the weight decay are those that predict a tenth
-of the routes, hidden in training, best; distance is no part of that. `python benchmarks/entity.py` takes five minutes.
+nothing tuned; encoders write the training rows with `fit_transform`, as a pipeline does. `kNN, encoder of all rows` has an encoder that saw the
+test days. `rare_names`: 600 names in 1,000 rows, which say nothing. The calendar is looked for in embeddings, and in what needs no training: the
+mean of each name, and its profile. Airports: from each airport, which others are flown to; the size of the rows and the weight decay are those
+that predict a tenth of the routes, hidden in training, best; distance is no part of that. `python benchmarks/entity.py` takes six minutes.
 """
 import warnings
 
 import numpy as np
+import pandas as pd
 import torch
 from common import save
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import rankdata, spearmanr
+from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 from sklearn.metrics.pairwise import haversine_distances
 from sklearn.neighbors import KNeighborsRegressor
@@ -62,20 +66,49 @@ def net_with_embeddings(train, test, seed:int):
     return data.predict(model, test).to_numpy()
 
 
+def split(bikes, seed:int):
+    is_test = bikes.day.isin(torch.randperm(365, generator=new_generator(seed)).numpy()[:73]+1)
+    return bikes[~is_test], bikes[is_test]
+
+
 def bike_scores(bikes, seed:int)->dict[str, dict[str, dict]]:
-    days = torch.randperm(365, generator=new_generator(seed)).numpy()[:73]+1
-    is_test = bikes.day.isin(days)
-    train, test = bikes[~is_test], bikes[is_test]
+    train, test = split(bikes, seed)
     y_train, y_test = train.log_bikers.to_numpy(), test.log_bikers.to_numpy()
     found = {}
     for way,encoder in encoders(seed).items():
-        x_train, x_test = encoder.fit(train[COLUMNS], y_train).transform(train[COLUMNS]), encoder.transform(test[COLUMNS])
+        x_train = encoder.fit_transform(train[COLUMNS], y_train)  # TargetEncoder cross-fits here, and only here
+        x_test = encoder.transform(test[COLUMNS])
         for name,model in models(seed).items(): found.setdefault(name, {})[way] = errors(model.fit(x_train, y_train).predict(x_test), y_test)
         pred = net_with_embeddings(train, test, seed) if way=='embeddings' else net_on_numbers(x_train, x_test, y_train, seed)
         found.setdefault('net', {})[way] = errors(pred, y_test)
+    plain = TargetEncoder(random_state=seed).fit(train[COLUMNS], y_train)  # one mean for each name, of all its training rows
+    x_train, x_test = plain.transform(train[COLUMNS]), plain.transform(test[COLUMNS])
+    for name,model in models(seed).items(): found[name]['plain target means'] = errors(model.fit(x_train, y_train).predict(x_test), y_test)
     native = make_pipeline(OrdinalEncoder(handle_unknown='use_encoded_value', unknown_value=np.nan),
                            HistGradientBoostingRegressor(categorical_features=range(len(COLUMNS)), random_state=seed)).fit(train[COLUMNS], y_train)
     found['boosted trees']['native categories'] = errors(native.predict(test[COLUMNS]), y_test)
+    return found
+
+
+def leak(bikes, encoder, seed:int)->float:
+    "Nearest neighbors on the training rows, behind an encoder that was fitted to all rows"
+    train, test = split(bikes, seed)
+    model = models(seed)['kNN'].fit(encoder.transform(train[COLUMNS]), train.log_bikers)
+    return errors(model.predict(encoder.transform(test[COLUMNS])), test.log_bikers.to_numpy())['rmse_log']
+
+
+def rare_names(seed:int)->dict[str, dict[str, float]]:
+    "R² in 1,000 new rows: a number that counts, and one of 600 names that say nothing; the names as embeddings, as target means, left out"
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame({'shop': rng.integers(0, 600, 2000), 'x': rng.normal(size=2000)})
+    y = X.x+rng.normal(size=2000)
+    ways = {'embeddings': EntityEncoder(['shop'], random_state=seed), 'left out': make_column_transformer(('passthrough', ['x'])),
+            'target means': make_column_transformer((TargetEncoder(random_state=seed), ['shop']), remainder='passthrough')}
+    found = {}
+    for way,encoder in ways.items():
+        x_train, x_test = encoder.fit_transform(X[:1000], y[:1000]), encoder.transform(X[1000:])
+        for name,model in models(seed).items():
+            found.setdefault(name, {})[way] = round(float(model.fit(x_train, y[:1000]).score(x_test, y[1000:])), 4)
     return found
 
 
@@ -90,11 +123,21 @@ def ring(table, n_shuffles:int, seed:int)->dict:
             'last_to_first': int(order[-1].tolist().index(0)), 'nearest': order[:,1].tolist()}
 
 
-def calendar(bikes, seed:int)->dict[str, dict]:
-    encoder = EntityEncoder(layers=LAYERS, **FIT, random_state=seed).fit(bikes[COLUMNS], bikes.log_bikers)
+def calendar(encoder, seed:int)->dict[str, dict]:
     weeks = encoder.embeddings_['weekday'].loc[[1, 2, 3, 4, 5, 6, 0]]  # from Monday to Sunday
     tables = {'hour': encoder.embeddings_['hour'].iloc[1:], 'weekday': weeks, 'month': encoder.embeddings_['month'].iloc[1:]}
     return {name: ring(table, 9999, seed) for name,table in tables.items()}
+
+
+def untrained_calendar(bikes)->dict[str, dict]:
+    "The same of what needs no training: the mean of each name, and its profile: of an hour the means by weekday, else the means by hour"
+    found = {}
+    for name in ('hour', 'weekday', 'month'):
+        profile = bikes.pivot_table('log_bikers', name, 'weekday' if name=='hour' else 'hour')
+        means = bikes.groupby(name).log_bikers.mean().to_frame()
+        if name=='weekday': profile, means = (table.loc[[1, 2, 3, 4, 5, 6, 0]] for table in (profile, means))
+        found[name] = {'mean': ring(means, 9999, 0), 'profile': ring(profile, 9999, 0)}
+    return found
 
 
 def airports():
@@ -154,10 +197,15 @@ def geography()->dict:
     nets = {seed: airport_net(flights, size, wd, seed)[0].weight.detach().numpy() for seed in SEEDS}
     def both(table): return {'distance': correlation(table, km, False), 'angle': correlation(table, km, True)}
     def svd(x): return (lambda u, s, _: (u*s)[:,:size])(*np.linalg.svd(x, full_matrices=False))
+    def of_length_1(x): return x/np.linalg.norm(x, axis=1, keepdims=True)
     centered = flights-flights.mean(0)-flights.mean(1, keepdims=True)+flights.mean()
+    all_shares = flights/flights.sum()
+    r, c = all_shares.sum(1, keepdims=True), all_shares.sum(0, keepdims=True)
+    correspondence = svd((all_shares-r*c)/np.sqrt(r*c))/np.sqrt(r)
     return {'n_airports': len(codes), 'hidden_loss': grid, 'size': size, 'wd': wd,
             'trained': {way: [both(nets[s])[way] for s in SEEDS] for way in ('distance', 'angle')},
-            'untrained': {'centered SVD': both(svd(centered)), 'SVD': both(svd(flights))},
+            'untrained': {'double-centered SVD': both(svd(centered)), 'SVD': both(svd(flights)), 'SVD, length 1': both(of_length_1(svd(flights))),
+                          'roots of shares': both(np.sqrt(flights/flights.sum(1, keepdims=True))), 'correspondence analysis': both(correspondence)},
             'p': {way: permutation_p(nets[0], km, way=='angle', 0) for way in ('distance', 'angle')}}
 
 
@@ -166,14 +214,19 @@ def main()->None:
     torch.set_num_threads(1)
     bikes = load_bikeshare()
     bikes['log_bikers'] = np.log(bikes['bikers'])
-    scores, rings = {}, {}
+    scores, rings, leaks, rare = {}, {}, [], {}
     for seed in tqdm(SEEDS, desc='seeds'):
         for model,ways in bike_scores(bikes, seed).items():
             for way,found in ways.items():
                 for metric,value in found.items(): scores.setdefault(metric, {}).setdefault(model, {}).setdefault(way, []).append(value)
-        for name,found in calendar(bikes, seed).items():
+        encoder = EntityEncoder(layers=LAYERS, **FIT, random_state=seed).fit(bikes[COLUMNS], bikes.log_bikers)
+        leaks.append(leak(bikes, encoder, seed))
+        for model,ways in rare_names(seed).items():
+            for way,value in ways.items(): rare.setdefault(model, {}).setdefault(way, []).append(value)
+        for name,found in calendar(encoder, seed).items():
             for what,value in found.items(): rings.setdefault(name, {}).setdefault(what, []).append(value)
-    save('entity', {'seeds': list(SEEDS), 'threads': 1, 'scores': scores, 'calendar': rings, 'airports': geography()},
+    save('entity', {'seeds': list(SEEDS), 'threads': 1, 'scores': scores, 'kNN, encoder of all rows': leaks, 'rare_names': rare, 'calendar': rings,
+                    'untrained_calendar': untrained_calendar(bikes), 'airports': geography()},
          ('torch', 'scikit-learn', 'scipy', 'numpy', 'pandas'))
 
 

@@ -9,8 +9,9 @@ Docs: https://lesson8lib.github.io/lesson8lib/entity.html.md"""
 # %% auto #0
 __all__ = ['EntityEncoder']
 
-# %% ../nbs/27_entity.ipynb #9d9f1748
-from collections.abc import Mapping, Sequence
+# %% ../nbs/27_entity.ipynb #755d321d
+import warnings
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,47 +21,107 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from .checks import check_range, unknown_names
-from .tabular import TableData, TabularModel, _check_kind, _numbers, _refuse_dates
+from .tabular import TableData, TabularModel, _check_kind, _numbers
 from .training import fit as fit_net
 from .training import new_generator
 
 if TYPE_CHECKING: import pandas
 
-# %% ../nbs/27_entity.ipynb #a6514d99
-_target = '__target__'
+# %% ../nbs/27_entity.ipynb #49dd5215
+_TIMES = {'datetime64', 'datetime', 'date', 'timedelta64', 'timedelta', 'time', 'period'}
+
+def _refuse_times(values, name:str)->None:
+    import pandas as pd
+    if (kind := pd.api.types.infer_dtype(values)) in _TIMES:
+        raise TypeError(f'`{name}` holds dates or times ({kind}), and one of tomorrow is none of them: '
+                        'make numbers of them, as the month, or the days since some day')
+
+def _plain(X:'pandas.DataFrame')->'pandas.DataFrame':
+    "Columns as what they hold: categories as their values, objects that all are numbers as numbers"
+    import pandas as pd
+    if X.columns.has_duplicates: raise ValueError(f'`X` must have columns of different names, got {list(X.columns)}')
+    X = X.astype({c: object for c in X.columns if isinstance(X[c].dtype, pd.CategoricalDtype)}).infer_objects()
+    for c in X.columns: _refuse_times(X[c], f'X[{c!r}]')
+    return X
 
 def _names(self)->list[str]:
     "What the columns are called: x0, x1 … where they have no names of their own"
     return [str(c) for c in getattr(self, 'feature_names_in_', [f'x{i}' for i in range(self.n_features_in_)])]
 
 def _table(self, X, y='no_validation', reset:bool=False):
-    "`X` as a DataFrame and `y` as a column, checked as scikit-learn's own estimators check them"
+    "`X` as a DataFrame and `y` as an array, checked as scikit-learn's own estimators check them"
     import pandas as pd
-    is_frame = isinstance(X, pd.DataFrame)
-    for c in X.columns if is_frame and not X.columns.has_duplicates else (): _refuse_dates(X, c)
-    checked = validate_data(self, X, y, reset=reset, dtype=None, ensure_all_finite='allow-nan', ensure_min_samples=2 if reset else 1)
+    frame = _plain(X) if isinstance(X, pd.DataFrame) else None
+    checked = validate_data(self, X if frame is None else frame, y, reset=reset, dtype=None, ensure_all_finite='allow-nan',
+                            ensure_min_samples=2 if reset else 1)
     array, y = checked if reset else (checked, None)
-    table = X.set_axis(_names(self), axis=1).reset_index(drop=True) if is_frame else pd.DataFrame(array, columns=_names(self)).infer_objects()
-    return table, None if y is None else pd.Series(y).infer_objects()
+    if frame is None: return _plain(pd.DataFrame(array, columns=_names(self))), y
+    return frame.set_axis(_names(self), axis=1).reset_index(drop=True), y
 
-def _chosen(columns, known:list[str])->list[str]:
+def _quantity(y:np.ndarray)->np.ndarray:
+    "Mean 0 and deviation 1; zeros if all are equal"
+    y = y.astype('float64')
+    if y.min()==y.max(): return np.zeros(len(y))
+    with np.errstate(over='ignore', invalid='ignore', under='ignore'): std = y.std()
+    if not 0<std<np.inf: raise ValueError(f'`y` must hold numbers whose deviation float64 can hold, got {std}: scale it first')
+    return (y-y.mean())/std
+
+def _target(y:np.ndarray, given)->tuple['pandas.Series', bool]:
+    "What the net is to predict, and whether it is a quantity. `given`: `y` as it came, of a dtype that arrays may not have"
+    import pandas as pd
+    dtype, y = getattr(given, 'dtype', None), pd.Series(y).infer_objects()
+    _refuse_times(y, 'y')
+    if n := int(y.isna().sum()): raise ValueError(f'`y` must have a value in every row, got {n} missing: leave these rows out')
+    if isinstance(dtype, pd.CategoricalDtype): y = y.map(str)
+    elif pd.api.types.is_bool_dtype(dtype): y = y.astype(bool)
+    if y.dtype.kind in 'iuf': return pd.Series(_quantity(y.to_numpy())), True
+    try: classes = sorted(set(y))
+    except TypeError: raise TypeError('`y` must hold values of one kind, all text or all numbers, got a mixture') from None
+    if len(classes)<2: raise ValueError(f'`y` must have at least two classes, got only {classes[0]!r}')
+    return y, False
+
+# %% ../nbs/27_entity.ipynb #4a9650f5
+def _listed(given, name:str, what:str)->list:
+    if isinstance(given, (str, bytes)) or not isinstance(given, Collection): raise TypeError(f'`{name}` must be a list of {what}, got {given!r}')
+    return list(given)
+
+def _has_fractions(column:'pandas.Series')->bool:
+    return column.dtype.kind=='f' and bool((column.dropna()%1!=0).any())
+
+def _known(c, known:list[str], name:str)->str:
+    "A column's name, from its name or its position"
+    if isinstance(c, str) and c not in known: raise unknown_names([c], known, 'column')
+    return c if isinstance(c, str) else known[check_range(c, name, low=0, high=len(known)-1, whole=True)]
+
+def _chosen(columns, X:'pandas.DataFrame')->list[str]:
     "The columns to encode, by name"
-    if columns is None: return known
-    if isinstance(columns, str): raise TypeError(f'`columns` must be a list of names or positions, got {columns!r}')
-    chosen = []
-    for c in columns:
-        if isinstance(c, str) and c not in known: raise unknown_names([c], known, 'column')
-        chosen.append(c if isinstance(c, str) else known[check_range(c, 'columns', low=0, high=len(known)-1, whole=True)])
-        if chosen.count(chosen[-1])>1: raise ValueError(f'`columns` must name each column once, got {chosen[-1]!r} twice')
+    if columns is None:
+        if not (chosen := [c for c in X if not _has_fractions(X[c])]):
+            warnings.warn('no column to encode: all hold fractions, and are passed on. Name those that are names in `columns`', stacklevel=3)
+        return chosen
+    chosen = [_known(c, list(X), 'columns') for c in _listed(columns, 'columns', 'names or positions')]
+    if twice := [c for c in chosen if chosen.count(c)>1]: raise ValueError(f'`columns` must name each column once, got {twice[0]!r} twice')
     if not chosen: raise ValueError('`columns` must name a column to encode, got none')
     return chosen
 
-def _sizes(emb_szs, data:TableData, chosen:list[str])->list[tuple[int, int]]:
-    "Rows and numbers in a row for each embedding of the net"
-    wanted = dict(emb_szs or {})
-    if unknown := [c for c in wanted if c not in chosen]: raise unknown_names(unknown, chosen, 'column')
-    for c,n in wanted.items(): check_range(n, f'emb_szs[{c!r}]', low=1, whole=True)
-    return [(n, wanted.get(c, width)) for c,(n,width) in zip(data.cat_names, data.emb_szs, strict=True)]
+def _widths(emb_szs, chosen:list[str], X:'pandas.DataFrame')->dict[str, int]:
+    "The widths that the user asks for, by name"
+    if not isinstance(emb_szs, Mapping | None): raise TypeError(f'`emb_szs` must be a dictionary, a width for each column, as {{\'city\': 3}}, got {emb_szs!r}')
+    wanted = {_known(c, list(X), 'emb_szs'): check_range(n, f'emb_szs[{c!r}]', low=1, whole=True) for c,n in (emb_szs or {}).items()}
+    if unknown := [c for c in wanted if c not in chosen]: raise unknown_names(unknown, chosen, 'column to encode')
+    return wanted
+
+def _out_names(names:list[str], widths:dict[str, int])->list[str]:
+    "What the columns that come out are called: hour_0, hour_1 … for a column of `widths`, else its own name"
+    out = [o for name in names for o in ([f'{name}_{i}' for i in range(widths[name])] if name in widths else [name])]
+    if len(set(out))<len(out):
+        raise ValueError(f'`X` must have columns of other names: {next(o for o in out if out.count(o)>1)!r} would come out twice')
+    return out
+
+# %% ../nbs/27_entity.ipynb #c1dd0199
+def _as_numbers(X:'pandas.DataFrame', chosen)->'pandas.DataFrame':
+    import pandas as pd
+    return X.astype({c: 'float64' for c in X if c not in chosen and pd.api.types.is_bool_dtype(X[c])})
 
 def _batch(n:int, bs:int)->int:
     "A batch size near `bs` that leaves no batch of a single row, of which batch normalization has no variance"
@@ -74,17 +135,19 @@ def _with_average(table:'pandas.DataFrame', rows)->'pandas.DataFrame':
     if not counts[0]: table.iloc[0] = (counts@table.to_numpy()/len(rows)).astype('float32')
     return table
 
-# %% ../nbs/27_entity.ipynb #b38e26f7
+# %% ../nbs/27_entity.ipynb #8789dfb9
 class EntityEncoder(TransformerMixin, BaseEstimator):
     """Columns of names as the rows that a net learned for them, for any other model to use. Guo and Berkhahn 2016
 
     A scikit-learn transformer. It needs the target: a net is trained to predict it, then only its embeddings are kept. Columns that are
     not encoded must hold numbers; the net sees them standardized, and they are passed on as they are. A name that training did not have,
     or that is missing, gets the row '#na#': learned if names were missing in training, else the average of all rows in training.
+    The next model trains on rows that have seen its targets. Where most names have only a few rows, that makes it trust them too much:
+    compare with the column left out.
     After `fit`: `embeddings_`, for each column a DataFrame with a row for each name; `history_`, the loss of each epoch."""
     def __init__(self,
-        columns:'Sequence[str|int]|None'=None, # names or positions of the columns to encode; all if None
-        emb_szs:'Mapping[str, int]|None'=None, # how many numbers a name gets, by column; by `emb_sz_rule` where a column is left out
+        columns:'Sequence[str|int]|None'=None, # names of the columns to encode, or positions (so is every int); all but floats with fractions if None
+        emb_szs:'Mapping[str|int, int]|None'=None, # how many numbers a name gets, by column; by `emb_sz_rule` where a column is left out
         layers:Sequence[int]=(200, 100), # sizes of the net's hidden layers
         epochs:int=10, # rounds through all rows
         lr:float=1e-2, # highest learning rate of the cycle
@@ -100,17 +163,22 @@ class EntityEncoder(TransformerMixin, BaseEstimator):
 
     def fit(self,
         X:'pandas.DataFrame|np.ndarray', # a row for each thing, a column for each of its properties
-        y:'pandas.Series|np.ndarray', # what to predict: numbers, or names of classes (text, bool)
+        y:'pandas.Series|np.ndarray', # what to predict: numbers, or names of classes (text, bool, category)
     )->'EntityEncoder': # itself
         """Train a net to predict `y`, and keep what it learned of the names
 
         Raises ValueError, TypeError or KeyError, in words, for what a net cannot learn from."""
-        X, y = _table(self, X, y, reset=True)
-        chosen, seed = _chosen(self.columns, list(X)), int(check_random_state(self.random_state).randint(2**31))
-        is_number = y.dtype.kind in 'iuf'
-        if is_number: y = (y-y.mean())/(y.std(ddof=0) or 1)
-        data = TableData(X.assign(**{_target: y}), _target, chosen, [c for c in X if c not in chosen], valid=0., seed=seed)
-        model = TabularModel(_sizes(self.emb_szs, data, chosen), len(data.cont_names), data.out_sz, self.layers, generator=new_generator(seed))
+        for name in [a for a in vars(self) if a.endswith('_')]: delattr(self, name)  # if this fails, nothing of an earlier `fit` is left
+        X, checked = _table(self, X, y, reset=True)
+        y, is_number = _target(checked, y)
+        chosen, seed = _chosen(self.columns, X), int(check_random_state(self.random_state).randint(2**31))
+        wanted, layers = _widths(self.emb_szs, chosen, X), _listed(self.layers, 'layers', 'sizes')
+        X, target = _as_numbers(X, chosen), 'y'
+        while target in X: target += '_'
+        data = TableData(X.assign(**{target: y}), target, chosen, [c for c in X if c not in chosen], valid=0., seed=seed)
+        emb_szs = [(n, wanted.get(c, width)) for c,(n,width) in zip(data.cat_names, data.emb_szs, strict=True)]
+        _out_names(list(X), {c: width for c,(_,width) in zip(data.cat_names, emb_szs, strict=True)})
+        model = TabularModel(emb_szs, len(data.cont_names), data.out_sz, layers, generator=new_generator(seed))
         loss = nn.functional.mse_loss if is_number else nn.functional.cross_entropy
         self.history_ = fit_net(model, data.train, loss=loss, epochs=self.epochs, lr=self.lr, wd=self.wd, bs=_batch(len(y), self.bs),
                                 seed=seed, progress=self.progress)
@@ -119,14 +187,14 @@ class EntityEncoder(TransformerMixin, BaseEstimator):
 
     def transform(self,
         X:'pandas.DataFrame|np.ndarray', # the same columns, rows old or new
-    )->np.ndarray: # (n, k) float32: in the order of the columns, the rows of those encoded, and the others as they are
+    )->np.ndarray: # (n, k) float64: in the order of the columns, the rows of those encoded, and the others as they are
         "Look up what was learned of each name. Raises ValueError for other columns, TypeError for text where training had numbers, or the other way round"
-        check_is_fitted(self)
-        X, _ = _table(self, X)
+        check_is_fitted(self, 'embeddings_')
+        X = _as_numbers(_table(self, X)[0], self.embeddings_)
         parts = []
         for c in X.columns:
-            if c not in self.embeddings_: parts.append(_numbers(X, c).to_numpy(dtype='float32')[:,None]); continue
-            table, names = self.embeddings_[c].to_numpy(), self.embeddings_[c].index[1:].infer_objects()
+            if c not in self.embeddings_: parts.append(_numbers(X, c).to_numpy()[:,None]); continue
+            table, names = self.embeddings_[c].to_numpy('float64'), self.embeddings_[c].index[1:].infer_objects()
             _check_kind(X, c, names)
             parts.append(table[names.get_indexer(X[c].tolist())+1])  # -1, not found, becomes row 0
         return np.concatenate(parts, 1)
@@ -135,19 +203,18 @@ class EntityEncoder(TransformerMixin, BaseEstimator):
         input_features:'Sequence[str]|None'=None, # names of the columns: those of `fit`, or any for an array, whose columns have none
     )->np.ndarray: # a name for each column of what `transform` gives, as hour_0, hour_1 …
         "What the columns that come out are called. Raises ValueError for other names than those of `fit`, or for too few or many"
-        check_is_fitted(self)
+        check_is_fitted(self, 'embeddings_')
         names = _names(self)
         given = names if input_features is None else [*map(str, input_features)]
         # the words are those that scikit-learn's checks ask for
         if len(given)!=len(names): raise ValueError(f'input_features should have length equal to number of features ({len(names)}), got {len(given)}')
-        if hasattr(self, 'feature_names_in_') and given!=names: raise ValueError(f'input_features is not equal to feature_names_in_: wanted {names}, got {given}')
-        widths = {c: table.shape[1] for c,table in self.embeddings_.items()}
-        return np.array([out for c,name in zip(names, given, strict=True) for out in
-                         ([f'{name}_{i}' for i in range(widths[c])] if c in widths else [name])], dtype=object)
+        if hasattr(self, 'feature_names_in_') and given!=names:
+            raise ValueError(f'input_features is not equal to feature_names_in_: wanted {names}, got {given}')
+        widths = {new: self.embeddings_[c].shape[1] for c,new in zip(names, given, strict=True) if c in self.embeddings_}
+        return np.array(_out_names(given, widths), dtype=object)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.categorical = tags.input_tags.string = tags.input_tags.allow_nan = True
         tags.target_tags.required = True
-        tags.transformer_tags.preserves_dtype = []  # float32, as the net's numbers
         return tags

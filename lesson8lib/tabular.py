@@ -61,13 +61,16 @@ def _numbers(df, c:str)->'pandas.Series':
     if n_bad: raise ValueError(f'`df[{c!r}]` must hold finite numbers that float32 can hold, got {n_bad} others')
     return numbers
 
+def _kind(values:'pandas.Index')->str:
+    import pandas as pd
+    return 'True and False' if pd.api.types.is_bool_dtype(values) else 'numbers' if pd.api.types.is_numeric_dtype(values) else 'text'
+
 def _check_kind(df, c:str, known:'pandas.Index')->None:
     "Text where training had numbers would be unknown in every row, and nobody would notice"
     import pandas as pd
-    values = df[c].dropna().infer_objects()
-    is_number, was_number = pd.api.types.is_numeric_dtype(values), pd.api.types.is_numeric_dtype(known)
-    if len(values) and len(known) and is_number!=was_number:
-        raise TypeError(f'`df[{c!r}]` must hold {"numbers" if was_number else "text"}, as in training, got {values.iloc[0]!r}')
+    values = pd.Index(df[c].dropna().unique().tolist())  # of a category, too, what it holds
+    if len(values) and len(known) and _kind(values)!=_kind(known):
+        raise TypeError(f'`df[{c!r}]` must hold {_kind(known)}, as in training, got {values.tolist()[0]!r}')
 
 def _refuse_dates(df, c:str)->None:
     import pandas as pd

@@ -273,6 +273,18 @@ def test_order_docs_of_patches():
 def test_a_class_and_a_function_of_one_spelling_have_addresses_of_their_own():
     md = '[`Conv2d`](https://o.github.io/r/collab.html#conv2d) [`collab.conv2d()`](collab.html#conv2d) [`Conv2d.forward`](collab.html#conv2d.forward) [x](a.html#Y)'
     assert docs.fix_links(md, STEMS, URL)=='[`Conv2d`](collab.html#Conv2d) [`collab.conv2d()`](collab.html#conv2d) [`Conv2d.forward`](collab.html#Conv2d.forward) [x](a.html#Y)'
+    parts = '[`ReConv2d`](a.html#conv2d) [`a.Conv2d`](a.html#conv2d) [`aXConv2d`](a.html#a.conv2d) [`Conv2d`](a.html#a.conv2d)'  # whole parts of a name only
+    assert docs.fix_links(parts, STEMS, URL)=='[`ReConv2d`](a.html#conv2d) [`a.Conv2d`](a.html#Conv2d) [`aXConv2d`](a.html#a.conv2d) [`Conv2d`](a.html#a.conv2d)'
+
+def test_lower_anchors():
+    "A name with capitals can be found in lower case, unless that is another name's; as smalldocs writes it, and as Quarto does"
+    html = '<h3 id="Net" class="doc-name">x</h3><section id="Conv2d" class="level3 doc-name"><h3 class="doc-name" id="conv2d">y</h3><h2 id="See">z</h2>'
+    assert docs.lower_anchors(html)==f'<a id="net"></a>{html}'
+    twins = '<h3 id="NeT" class="doc-name"><h3 id="Net" class="doc-name">'
+    assert docs.lower_anchors(twins)==twins
+
+def test_a_class_is_found_in_lower_case(site):
+    assert {'EntityEncoder', 'entityencoder'} <= parse(site, 'entity.html').ids
 
 def test_yield_anchors():
     assert docs.yield_anchors('## Fit\n\n### Fit it\n\n## Fit {#x}', {'fit'})=='## Fit {#fit-section}\n\n### Fit it\n\n## Fit {#x}'

@@ -38,7 +38,8 @@ def exact_anchor(
 )->str:
     "nbdev writes addresses in lower case, where `Conv2d` and `conv2d` would be one: take the case from the name that is linked"
     name = re.search(r'`([\w.]+)', link[1])[1]
-    return link[1] + (name[-len(link[2]):] if name.lower().endswith(link[2]) else link[2])
+    exact = re.search(rf'(?:^|\.)({re.escape(link[2])})$', name, re.I)  # whole parts of the name
+    return link[1] + (exact[1] if exact else link[2])
 
 def fix_links(
     text:str, # Markdown or HTML
@@ -326,6 +327,17 @@ def fix_anchors(
     def fix(m): return m[0] if m[2] in ids.get(m[1], {m[2]}) else f'href="{m[1]}#{m[2].partition(".")[0]}"'
     return re.sub(r'href="([\w-]+\.html)#([\w.]+\.[\w.]+)"', fix, html)
 
+def lower_anchors(
+    html:str, # a rendered page
+)->str:
+    "An anchor in lower case before each name that has capitals: nbdev's links from other projects look for it. Not where it would be another name's"
+    ids = re.findall(r'\sid="([^"]+)"', html)
+    taken = [i.lower() for i in ids]
+    def fix(m):
+        name = re.search(r'\sid="([^"]+)"', m[0])
+        return m[0] if not name or name[1].islower() or taken.count(name[1].lower())>1 else f'<a id="{name[1].lower()}"></a>{m[0]}'
+    return re.sub(r'<(?:h\d|section)\b[^>]*\bclass="[^"]*\bdoc-name\b[^>]*>', fix, html)
+
 def finish(
     renderer:str, # what rendered it
 ):
@@ -333,7 +345,7 @@ def finish(
     built = STAGE/'_docs'
     pages = {p.name: offline(p.read_text()) for p in built.glob('*.html')}
     ids = {name: set(re.findall(r'\sid="([^"]+)"', html)) for name,html in pages.items()}
-    for name, html in pages.items(): (built/name).write_text(fix_anchors(html, ids))
+    for name, html in pages.items(): (built/name).write_text(lower_anchors(fix_anchors(html, ids)))
     for p in built.glob('*.llms.md'):
         p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', p.read_text()))  # plain Markdown
         shutil.copy(p, built/p.name.replace('.llms.md', '.html.md'))  # the address in each module's docstring
