@@ -29,11 +29,11 @@ def _wide(x:Tensor, name:str='x')->Tensor:
     "At least 32 bits a number, to round once at the end instead of at each step"
     return x.float() if _floats(x, name).dtype.itemsize<4 else x
 
-# %% ../nbs/34_activations.ipynb #9f170b08
+# %% ../nbs/34_activations.ipynb #de50779d
 def relu(
     x:Float[Tensor, '...'], # activations, of any shape
 )->Float[Tensor, '...']: # the same shape
-    "Zero for what is negative; the rest as it is. Raises TypeError for whole numbers. Source: the lesson, 1:14:40. Twin: `F.relu`"
+    "Zero for what is negative; the rest as it is. Raises TypeError for whole numbers. Source: the lesson, 1:14:56. Twin: `F.relu`"
     return torch.where(_floats(x)<=0, 0., x)
 
 # %% ../nbs/34_activations.ipynb #c2439385
@@ -96,7 +96,7 @@ def gelu(
     else: left = (1+tanh(math.sqrt(2/math.pi)*(wide+.044715*wide**3)))/2
     return (wide*left).to(x.dtype)
 
-# %% ../nbs/34_activations.ipynb #299d213c
+# %% ../nbs/34_activations.ipynb #a35bda25
 def silu(
     x:Float[Tensor, '...'], # activations, of any shape
 )->Float[Tensor, '...']: # the same shape
@@ -107,7 +107,7 @@ def silu(
 def mish(
     x:Float[Tensor, '...'], # activations, of any shape
 )->Float[Tensor, '...']: # the same shape
-    "Times the tanh of its softplus. Raises TypeError for whole numbers. Source: Misra 2019, the lesson, 1:19:57. Twin: `F.mish`"
+    "Times the tanh of its softplus. Raises TypeError for whole numbers. Source: Misra 2019, the lesson, 1:19:42. Twin: `F.mish`"
     wide = _wide(x)
     return (wide*tanh(softplus(wide))).to(x.dtype)
 
@@ -134,7 +134,7 @@ def log_softmax(
     x_low = _below_zero(_wide(x), dim)
     return (x_low-x_low.exp().sum(dim, keepdim=True).log()).to(x.dtype)
 
-# %% ../nbs/34_activations.ipynb #54ee8d82
+# %% ../nbs/34_activations.ipynb #8408888a
 def cross_entropy(
     pred:Float[Tensor, 'b c'], # logits, a row for each example, a column for each class
     target:Int[Tensor, ' b']|UInt8[Tensor, ' b']|Float[Tensor, 'b c'], # the right class of each row; or a probability for each class
@@ -142,7 +142,8 @@ def cross_entropy(
 )->Float[Tensor, '']: # mean over the rows, in nats
     """Minus the logarithm of the probability of the right class, on average
 
-    Raises ValueError for shapes that do not fit, TypeError for other dtypes, IndexError for a class outside of 0 … c-1. Twin: `F.cross_entropy`."""
+    Raises ValueError for shapes that do not fit, TypeError for other dtypes, IndexError for a class outside of 0 … c-1. Since it
+    looks at the classes, not under `torch.func.vmap`. Twin: `F.cross_entropy`."""
     b, c = check_axes(pred, 'b c', 'pred', 'float')
     check_range(label_smoothing, 'label_smoothing', 0, 1)
     log_p = log_softmax(_wide(pred, 'pred'), 1)

@@ -39,7 +39,7 @@ def _count(size, kernel_size, stride, padding, dilation)->int: # numbers that ha
                                    f'{dilation}, which spans {span}')
     return (room-span)//stride + 1
 
-# %% ../nbs/30_convolution.ipynb #eb9d8c0c
+# %% ../nbs/30_convolution.ipynb #a1538ede
 def conv2d_loop(
     x:Float[Tensor, 'h w'], # image of one channel
     kernel:Float[Tensor, 'kh kw'], # weights, not flipped: what deep learning calls convolution is cross-correlation
@@ -48,7 +48,7 @@ def conv2d_loop(
 )->Float[Tensor, 'oh ow']: # one activation per window
     """Slide a kernel over an image, one window at a time. Slow, to be read. Twin: `F.conv2d` of one channel
 
-    Raises ValueError where no window fits. Source: the lesson, 51:06."""
+    Raises ValueError where no window fits. Source: the lesson, 50:00."""
     (h, w), (kh, kw) = check_axes(x, 'h w', 'x', kind='float'), check_axes(kernel, 'kh kw', 'kernel', kind='float')
     oh, ow = out_size(h, kh, stride, padding), out_size(w, kw, stride, padding)
     if x.dtype!=kernel.dtype: raise TypeError(f'`kernel` must have the dtype of `x`, {x.dtype}, got {kernel.dtype}')
@@ -74,7 +74,7 @@ def _every(start:int, step:int, n:int)->slice:
     "Every `step`-th of an axis from `start` on, `n` of them"
     return slice(start, start+step*(n-1)+1, step)
 
-# %% ../nbs/30_convolution.ipynb #55d65bf8
+# %% ../nbs/30_convolution.ipynb #0baa2db7
 class _Pieces(torch.autograd.Function):
     "Cut out of the images what each weight sees; on the way back, add each gradient to the pixel that it belongs to"
     generate_vmap_rule = True  # for `torch.func`: gradients image by image
@@ -84,6 +84,9 @@ class _Pieces(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs, output): ctx.shape, ctx.pieces = inputs[0].shape, inputs[1]
+
+    @staticmethod
+    def jvp(ctx, dx, _): return torch.stack([dx[piece] for piece in ctx.pieces], 1)  # forward mode: cutting is linear
 
     @staticmethod
     def backward(ctx, grad):
@@ -113,7 +116,7 @@ def im2col(
     x = _Pieces.apply(x, pieces)                           # -> (c, kh·kw, oh, ow, b)
     return x.reshape(c*kh*kw, oh*ow, b).permute(2, 0, 1)   # -> (b, c·kh·kw, oh·ow)
 
-# %% ../nbs/30_convolution.ipynb #df407ffc
+# %% ../nbs/30_convolution.ipynb #515c163d
 def _pad_by_name(x:Tensor, kernel_size, stride, padding:str, dilation)->tuple[Tensor, int]:
     "The padded images, and the padding that is left to do: none. An odd number of zeros has one more to the right and below, as in PyTorch"
     if padding not in ('same', 'valid'): raise ValueError(f"`padding` must be 'same', 'valid' or numbers, got {padding!r}")
@@ -136,7 +139,8 @@ def _check_conv(x, weight, bias, groups)->None:
     if c!=i*groups: raise ValueError(f'`x` must have {i*groups} channels, {i} for each of the groups ({groups}), as `weight` has, got {c}')
     if bias is not None and check_axes(bias, 'o', 'bias', kind='float')!=(o,):
         raise ValueError(f'`bias` must have a number for each of {o} kernels, got {len(bias)}')
-    for t,name in () if torch.is_autocast_enabled(x.device.type) else ((weight, 'weight'), (bias, 'bias')):
+    autocast = torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type)  # not on every device, as 'meta'
+    for t,name in () if autocast else ((weight, 'weight'), (bias, 'bias')):
         if t is not None and t.dtype!=x.dtype: raise TypeError(f'`{name}` must have the dtype of `x`, {x.dtype}, got {t.dtype}')
 
 # %% ../nbs/30_convolution.ipynb #791a2906
@@ -162,9 +166,9 @@ def conv2d(
     out = out.reshape(o, *_grid(x, size, stride, padding, dilation), b).permute(3, 0, 1, 2)  # -> (b, o, oh, ow)
     return out if bias is None else out + bias[:,None,None].to(out)
 
-# %% ../nbs/30_convolution.ipynb #540efc07
+# %% ../nbs/30_convolution.ipynb #24e00343
 class Conv2d(nn.Module):
-    """A layer of kernels that slide over images. Twin: `torch.nn.Conv2d`, without `padding_mode`
+    """A layer of kernels that slide over images. Twin: `torch.nn.Conv2d`, without `padding_mode`, `device` and `dtype`
 
     Weights can be loaded from PyTorch's layer and into it. Raises ValueError and TypeError for settings that cannot be meant."""
     def __init__(self,
@@ -176,6 +180,7 @@ class Conv2d(nn.Module):
         dilation:int|Sequence[int]=1, # step between weights, in pixels
         groups:int=1, # parts into which channels and kernels are divided
         bias:bool=True, # add a learned number to each channel?
+        *,
         generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
     ):
         "Random weights in ±1/√n, n numbers in a window. Rule of thumb, PyTorch's `nn.Conv2d`"

@@ -38,11 +38,12 @@ def _float(x:Tensor, name:str)->Tensor:
     if not x.is_floating_point(): raise TypeError(f'`{name}` must hold floating-point numbers, got {x.dtype}')
     return x
 
-# %% ../nbs/33_dropout.ipynb #13cf8cb9
+# %% ../nbs/33_dropout.ipynb #b493a85c
 def dropout(
     x:Float[Tensor, '...'], # activations, of any shape
     p:float=.5, # probability to drop, in [0, 1]
     training:bool=True, # drop? In evaluation nothing is changed
+    *,
     generator:torch.Generator|None=None, # where the random numbers come from; PyTorch's global one if None
 )->Float[Tensor, '...']: # the same shape; each number 0 or divided by 1-p
     """Set each activation to 0 with probability `p`, and divide the others by 1-p, so that the mean stays
@@ -54,11 +55,15 @@ def dropout(
     if p==1: return x*0  # nothing is left, and nothing to divide by
     return x*(dropout_mask(x.shape, p, generator, like=x)/(1-p))
 
-# %% ../nbs/33_dropout.ipynb #f4ee4d59
+# %% ../nbs/33_dropout.ipynb #ec8c8e4d
 class Dropout(nn.Module):
-    "Drop activations in training, and let them pass in evaluation. Raises ValueError for `p` outside of [0, 1]. Twin: `torch.nn.Dropout`"
+    """Drop activations in training, and let them pass in evaluation. Twin: `torch.nn.Dropout`, without `inplace`
+
+    A generator stays on its device, is copied with the layer, and is not rewound by `torch.utils.checkpoint`, for which it has to be None.
+    Raises ValueError for `p` outside of [0, 1]."""
     def __init__(self,
         p:float=.5, # probability to drop, in [0, 1]
+        *,
         generator:torch.Generator|None=None, # where the random numbers come from; PyTorch's global one if None
     ):
         "A layer without parameters"
@@ -69,6 +74,6 @@ class Dropout(nn.Module):
         x:Float[Tensor, '...'], # activations, of any shape
     )->Float[Tensor, '...']: # the same shape
         "Drop in training; change nothing in evaluation"
-        return dropout(x, self.p, self.training, self.generator)
+        return dropout(x, self.p, self.training, generator=self.generator)
 
     def extra_repr(self)->str: return f'p={self.p}'

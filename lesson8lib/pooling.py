@@ -34,7 +34,7 @@ def _windows(x:Tensor, kernel_size, stride, padding, dilation, fill:float)->Tens
     columns = im2col(x, kernel_size, stride, 0, dilation).permute(1, 2, 0)        # -> (c·kh·kw, oh·ow, b)
     return columns.reshape(c, kh*kw, oh, ow, b)
 
-# %% ../nbs/32_pooling.ipynb #2bd5cf9d
+# %% ../nbs/32_pooling.ipynb #f728ee6a
 def max_pool2d(
     x:Float[Tensor, '*b c h w'], # activations: batch (may be left out), channels, height, width
     kernel_size:int|Sequence[int], # height and width of the window; here and below one number stands for both
@@ -44,30 +44,32 @@ def max_pool2d(
 )->Float[Tensor, '*b c oh ow']: # the largest number of each window
     """Largest number of each window, channel by channel. Twin: `F.max_pool2d`, without `ceil_mode` and `return_indices`
 
+    In memory the batch of the result comes last, as in `conv2d`.
     Raises ValueError where no window fits, and for padding of more than half of the window. Source: the lesson, 58:03."""
     if isinstance(x, Tensor) and x.ndim==3: return max_pool2d(x[None], kernel_size, stride, padding, dilation)[0]
     windows = _windows(x, kernel_size, stride, padding, dilation, fill=-torch.inf)
     return windows.max(1).values.permute(3, 0, 1, 2)  # (c, kh·kw, oh, ow, b) -> (b, c, oh, ow)
 
-# %% ../nbs/32_pooling.ipynb #3345f822
+# %% ../nbs/32_pooling.ipynb #d565178e
 def avg_pool2d(
     x:Float[Tensor, '*b c h w'], # activations: batch (may be left out), channels, height, width
     kernel_size:int|Sequence[int], # height and width of the window; here and below one number stands for both
     stride:int|Sequence[int]|None=None, # step between windows, in pixels; the window itself if None
     padding:int|Sequence[int]=0, # zeros added on both sides; half of the window at most
+    *,
     count_include_pad:bool=True, # divide by the size of the window? Else by how many of its places lie within the image
 )->Float[Tensor, '*b c oh ow']: # the mean of each window
     """Mean of each window, channel by channel. Twin: `F.avg_pool2d`, without `ceil_mode` and `divisor_override`
 
+    In memory the batch of the result comes last, as in `conv2d`. Numbers of 16 bits are added with 32, and rounded once.
     Raises ValueError where no window fits, and for padding of more than half of the window."""
-    if isinstance(x, Tensor) and x.ndim==3: return avg_pool2d(x[None], kernel_size, stride, padding, count_include_pad)[0]
-    means = _windows(x, kernel_size, stride, padding, 1, fill=0.).mean(1)        # (c, kh·kw, oh, ow, b) -> (c, oh, ow, b)
-    if not count_include_pad:
-        share = _windows(x.new_ones(1, 1, *x.shape[-2:]), kernel_size, stride, padding, 1, fill=0.).mean(1)  # of the window within the image
-        means = means/share
-    return means.permute(3, 0, 1, 2)
+    if isinstance(x, Tensor) and x.ndim==3: return avg_pool2d(x[None], kernel_size, stride, padding, count_include_pad=count_include_pad)[0]
+    wide = x.float() if isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16) else x
+    windows = _windows(wide, kernel_size, stride, padding, 1, fill=0.)
+    within = windows.shape[1] if count_include_pad else _windows(wide.new_ones(1, 1, *x.shape[-2:]), kernel_size, stride, padding, 1, fill=0.).sum(1)
+    return (windows.sum(1)/within).to(x.dtype).permute(3, 0, 1, 2)  # (c, kh·kw, oh, ow, b) -> (b, c, oh, ow)
 
-# %% ../nbs/32_pooling.ipynb #ebecd5cc
+# %% ../nbs/32_pooling.ipynb #f323d59b
 class ReceptiveField(NamedTuple):
     "What an output of a net sees of the image, in pixels, down and across: output i sees `start + i*step` and the `size - 1` pixels after it"
     size: tuple[int, int] # from the first pixel seen to the last
@@ -79,7 +81,8 @@ def receptive_field(
 )->ReceptiveField: # of an output of the last layer
     """What one output sees of the image: size, step and start, by arithmetic
 
-    Raises ValueError for a layer that sees everything (Linear, Flatten, adaptive pools), TypeError for one that is not known. Source: Araujo et al. 2019."""
+    Raises ValueError for a layer that sees everything (Linear, Flatten, adaptive pools), TypeError for one that is not
+    known, as any subclass. A subclass of Sequential that has a `forward` of its own is not known either. Source: Araujo et al. 2019."""
     size, step, start = [1, 1], [1, 1], [0, 0]
     for name,layer in _flat(list(layers) if isinstance(layers, tuple) else layers, 'layers'):
         for axis,(k, s, p, d) in enumerate(zip(*_window(layer, name), strict=True)):
@@ -88,15 +91,21 @@ def receptive_field(
             step[axis] *= s
     return ReceptiveField(tuple(size), tuple(step), tuple(start))
 
-# %% ../nbs/32_pooling.ipynb #90d131a7
-_PIXELWISE = {  # in evaluation; by name, so that layers of this library's later pages are known too
+# %% ../nbs/32_pooling.ipynb #2685d101
+_PIXELWISE = {  # in evaluation; by name, so that layers of this library's later pages are known too; see `_kind`
     'Identity', 'Dropout', 'Dropout2d', 'BatchNorm2d', 'ReLU', 'ReLU6', 'LeakyReLU', 'PReLU', 'RReLU', 'ELU', 'SELU', 'CELU', 'GELU', 'SiLU', 'Mish', 'Sigmoid',
     'LogSigmoid', 'Tanh', 'Softplus', 'Softsign', 'Hardtanh', 'Hardsigmoid', 'Hardswish', 'Softshrink', 'Hardshrink', 'Tanhshrink', 'Threshold', 'Softmax2d'}
 _EVERYTHING = {'Linear', 'Flatten', 'AdaptiveAvgPool2d', 'AdaptiveMaxPool2d', 'AdaptiveConcatPool2d', 'InstanceNorm2d', 'GroupNorm', 'LayerNorm'}
 
+def _kind(layer)->str:
+    "Name of the class, of PyTorch's and this library's layers. A subclass may do anything in its `forward`, and so has none"
+    known = isinstance(layer, nn.Module) and type(layer).__module__.startswith(('torch.nn.modules.', 'lesson8lib.')) and 'forward' not in vars(layer)
+    return type(layer).__name__ if known else ''
+
 def _flat(layers, name:str):
     "One layer after the other, each with words for where it stands"
-    if not isinstance(layers, (nn.Sequential, list)): yield name, layers
+    in_a_row = isinstance(layers, nn.Sequential) and type(layers).forward is nn.Sequential.forward and 'forward' not in vars(layers)
+    if not in_a_row and not isinstance(layers, list): yield name, layers
     else:
         for i,layer in enumerate(layers): yield from _flat(layer, f'{name}[{i}]')
 
@@ -107,17 +116,17 @@ def _window(layer, name:str)->tuple:
         numbers = (*layer, *(1, 1, 0, 1)[len(layer):])
         kinds = ('kernel_size', 1), ('stride', 1), ('padding', 0), ('dilation', 1)
         return tuple(_pair(v, f'{name}, {kind}', low) for v,(kind,low) in zip(numbers, kinds, strict=True))
-    kinds = {c.__name__ for c in type(layer).__mro__} if isinstance(layer, nn.Module) else set()
-    if kinds & _PIXELWISE: return _window((1,), name)
-    if kinds & _EVERYTHING: raise ValueError(f'`{name}` must see a window, got {type(layer).__name__}, which sees the whole image: end before it')
-    if not kinds & {'Conv2d', 'MaxPool2d', 'AvgPool2d'}:
+    kind = _kind(layer)
+    if kind in _PIXELWISE: return _window((1,), name)
+    if kind in _EVERYTHING: raise ValueError(f'`{name}` must see a window, got {type(layer).__name__}, which sees the whole image: end before it')
+    if kind not in ('Conv2d', 'MaxPool2d', 'AvgPool2d'):
         raise TypeError(f'`{name}` must be a layer that is known, or (kernel_size, stride, padding, dilation), got {type(layer).__name__}')
     if getattr(layer, 'padding_mode', 'zeros')!='zeros': raise ValueError(f"`{name}` must have padding_mode 'zeros', got {layer.padding_mode!r}")
     k, d, p = _pair(layer.kernel_size, 'kernel_size', 1), _pair(getattr(layer, 'dilation', 1), 'dilation', 1), layer.padding
     if isinstance(p, str): p = tuple(b*(a-1)//2 for a,b in zip(k, d, strict=True)) if p=='same' else 0
     return k, _pair(layer.stride, 'stride', 1), _pair(p, 'padding', 0), d
 
-# %% ../nbs/32_pooling.ipynb #d78dbed1
+# %% ../nbs/32_pooling.ipynb #d09d6ed3
 def _cells(
     n:int, # numbers along an axis
     s:int, # cells into which they go
@@ -132,7 +141,7 @@ class AdaptiveConcatPool2d(nn.Module):
     ):
         "A layer without parameters. Raises ValueError for a size that cannot be meant"
         super().__init__()
-        pair = tuple(size) if isinstance(size, (tuple, list)) else (size or 1,)*2 if size is None else (size, size)
+        pair = tuple(size) if isinstance(size, (tuple, list)) else (1, 1) if size is None else (size, size)
         if len(pair)!=2: raise ValueError(f'`size` must be one number or two, down and across, got {len(pair)}')
         for n in pair: n is None or check_range(n, 'size', low=1, whole=True)
         self.size = pair

@@ -133,6 +133,20 @@ def test_functions_of_torch_func_and_autocast_pass_through():
         for image in (x, x.bfloat16()): same(conv2d(image, weight, bias), F.conv2d(image, weight, bias), rtol=.02, atol=.1)
 
 
+def test_forward_mode_is_pytorchs():
+    x, weight, dx = rand(0, torch.float64, 2, 3, 5, 6), rand(1, torch.float64, 4, 3, 3, 2), rand(2, torch.float64, 2, 3, 5, 6)
+    def along(fn): return torch.func.jvp(lambda x: fn(x, weight, stride=(2, 1), padding=1), (x,), (dx,))[1]
+    same(along(conv2d), along(F.conv2d), rtol=1e-9, atol=1e-9)
+    def bends(fn): return torch.func.hessian(lambda x: (fn(x, weight)**3).sum())(x[:1,:,:3,:3])
+    same(bends(conv2d), bends(F.conv2d), rtol=1e-9, atol=1e-9)
+
+
+def test_shapes_are_known_without_numbers():
+    x, weight, bias = (torch.ones(shape, device='meta') for shape in ((2, 4, 7, 6), (6, 2, 3, 3), (6,)))
+    out = conv2d(x, weight, bias, 2, 1, groups=2)
+    assert out.shape==F.conv2d(x, weight, bias, 2, 1, groups=2).shape and out.device.type=='meta'
+
+
 def test_defaults_are_pytorchs():
     x, weight = rand(0, torch.float32, 1, 1, 7, 6), rand(1, torch.float32, 1, 1, 3, 2)
     expected = F.conv2d(x, weight)

@@ -13,6 +13,7 @@ from fastai.layers import AdaptiveConcatPool2d as FastaiConcatPool
 from fastai.tabular.model import TabularModel as FastaiTabularModel
 from fastai.torch_core import norm_bias_params
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from lesson8lib.activations import cross_entropy, gelu, leaky_relu, log_softmax, mae, mse, relu, sigmoid, softmax, softplus, tanh
 from lesson8lib.collab import DotProductBias, RatingsData
@@ -163,6 +164,30 @@ def test_dropout_has_a_generator_of_its_own_where_pytorchs_knows_the_global_one_
     assert Dropout(.5, generator=torch.Generator())
 
 
+def test_a_dropouts_own_generator_is_not_rewound_by_checkpointing_where_the_global_one_is():
+    x = torch.ones(1, 64, requires_grad=True)
+    for generator in (None, torch.Generator().manual_seed(0)):
+        torch.manual_seed(0)
+        layer = Dropout(.5, generator=generator)
+        out = checkpoint(lambda x, layer=layer: layer(x*1.)**2, x, use_reentrant=False)
+        slope, = torch.autograd.grad(out.sum(), x)  # of the second time
+        assert ((slope!=0)==(out!=0)).all()==(generator is None)
+
+
+def test_a_generator_is_named_where_pytorch_has_other_arguments_in_its_place():
+    x = torch.ones(8)
+    assert nn.Dropout(.5, True).inplace and nn.functional.dropout(x, 0., True, True) is x
+    assert nn.Conv2d(1, 1, 3, 1, 0, 1, 1, True, 'reflect').padding_mode=='reflect'
+    for call in (lambda: Dropout(.5, True), lambda: dropout(x, 0., True, True), lambda: Conv2d(1, 1, 3, 1, 0, 1, 1, True, 'reflect')):
+        with pytest.raises(TypeError, match='positional argument'): call()
+
+
+def test_the_rim_counts_or_not_by_name_where_pytorch_has_ceil_mode_in_its_place():
+    x = torch.ones(1, 1, 5, 5)
+    assert nn.functional.avg_pool2d(x, 2, 2, 0, True).shape==(1, 1, 3, 3)
+    with pytest.raises(TypeError, match='positional argument'): avg_pool2d(x, 2, 2, 0, True)
+
+
 def test_a_convolution_wants_floats_where_pytorchs_takes_whole_and_complex_numbers():
     for dtype in (torch.int64, torch.complex64):
         x, weight = torch.ones(1, 1, 4, 4, dtype=dtype), torch.ones(1, 1, 3, 3, dtype=dtype)
@@ -240,6 +265,12 @@ def test_cross_entropy_takes_rows_and_classes_that_exist_where_pytorch_takes_mor
     with pytest.raises(ValueError, match=r'`pred` must have axes \(b, c\), got shape \(2, 3, 1\)'): cross_entropy(pred[...,None], torch.zeros(2, 1, dtype=torch.int64))
     assert nn.functional.cross_entropy(pred, torch.tensor([0, 1]), label_smoothing=-.1).isfinite()
     with pytest.raises(ValueError, match=r'`label_smoothing` must be a finite number in \[0, 1\], got -0.1'): cross_entropy(pred, torch.tensor([0, 1]), -.1)
+
+
+def test_cross_entropy_looks_at_its_classes_where_pytorchs_goes_under_vmap():
+    pred, target = torch.randn(3, 1, 5), torch.tensor([[0], [1], [2]])
+    assert torch.func.vmap(nn.functional.cross_entropy)(pred, target).shape==(3,)
+    with pytest.raises(RuntimeError, match='data-dependent control flow'): torch.func.vmap(cross_entropy)(pred, target)
 
 
 def test_mse_and_mae_refuse_shapes_and_types_that_pytorch_makes_fit():

@@ -10,6 +10,7 @@ from torch import nn
 from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
 from lesson8lib.convolution import Conv2d
+from lesson8lib.dropout import Dropout
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d, receptive_field
 from lesson8lib.training import new_generator
 
@@ -48,7 +49,22 @@ def test_max_pool_is_pytorchs(shape, k, s, p, d, dtype, ties, batch, seed):
 @given(shapes, numbers(1, 4), st.none() | numbers(1, 3), numbers(0, 2), flags, dtypes, flags, seeds)
 def test_avg_pool_is_pytorchs(shape, k, s, p, count, dtype, batch, seed):
     x = activations(shape, dtype, False, seed, batch)
-    same_fn(lambda x: avg_pool2d(x, k, s, p, count), lambda x: F.avg_pool2d(x, k, s, p, count_include_pad=count), x, rtol=1e-5, atol=1e-6)
+    same_fn(lambda x: avg_pool2d(x, k, s, p, count_include_pad=count), lambda x: F.avg_pool2d(x, k, s, p, count_include_pad=count), x, rtol=1e-5, atol=1e-6)
+
+
+@few
+@given(shapes, numbers(2, 4), st.none() | numbers(1, 3), numbers(0, 1), flags, st.sampled_from([torch.float16, torch.bfloat16]), seeds)
+def test_avg_pool_of_16_bits_is_rounded_once(shape, k, s, p, count, dtype, seed):
+    x, step = activations(shape, torch.float32, False, seed).mul(3).to(dtype), torch.finfo(dtype).eps
+    if any(n+2*q<size for n,q,size in zip(shape[2:], *(v if isinstance(v, tuple) else (v, v) for v in (p, k)), strict=True)): return  # refused
+    mine, exact = avg_pool2d(x, k, s, p, count_include_pad=count), F.avg_pool2d(x.double(), k, s, p, count_include_pad=count)
+    same(mine, F.avg_pool2d(x, k, s, p, count_include_pad=count), rtol=step, atol=1e-6)
+    same(mine.double(), exact, rtol=.501*step, atol=1e-6)
+
+
+def test_a_sum_of_16_bits_does_not_overflow():
+    big = torch.full((1, 1, 4, 4), 6e4, dtype=torch.float16)
+    same(avg_pool2d(big, 2), F.avg_pool2d(big, 2))
 
 
 @some
@@ -76,7 +92,7 @@ def test_nan_passes_as_in_pytorch(shape, k, s, seed):
 
 def test_slopes_by_differences():
     x = torch.randn(2, 2, 5, 6, generator=new_generator(0), dtype=torch.float64, requires_grad=True)
-    for f in (lambda x: max_pool2d(x, 3, 2, 1), lambda x: avg_pool2d(x, (3, 2), 2, 1, False), AdaptiveConcatPool2d((2, 4))):
+    for f in (lambda x: max_pool2d(x, 3, 2, 1), lambda x: avg_pool2d(x, (3, 2), 2, 1, count_include_pad=False), AdaptiveConcatPool2d((2, 4))):
         assert torch.autograd.gradcheck(f, x)
 
 
@@ -144,6 +160,30 @@ def test_receptive_field_of_known_nets():
     assert vgg16.size==(212, 212) and vgg16.step==(32, 32)
 
 
+class Skip(nn.Sequential):
+    def forward(self, x): return x[...,2:,2:]+super().forward(x)
+
+
+class Blur(nn.Identity):
+    def forward(self, x): return F.avg_pool2d(x, 3, 1, 1)
+
+
+class Identity(nn.Module):
+    "A name that is known, and another class"
+    def forward(self, x): return x.flip(3)
+
+
+class Block(nn.Sequential):
+    "One layer after the other, as in its base"
+
+
+def test_receptive_field_looks_into_blocks_and_into_this_librarys_layers():
+    assert receptive_field(Block(Conv2d(1, 2, 3), Block(nn.ReLU(), Dropout(.1), nn.MaxPool2d(2))))==receptive_field([(3,), (2, 2)])
+    changed = nn.Identity()
+    changed.forward = lambda x: x.flip(3)
+    with pytest.raises(TypeError, match='got Identity'): receptive_field([changed])
+
+
 @pytest.mark.usefixtures('words')
 def test_refusals_in_words():
     x = torch.zeros(1, 2, 4, 5)
@@ -171,6 +211,9 @@ def test_refusals_in_words():
         (lambda: receptive_field([(3, 1), (0,)]), ValueError, r'`layers\[1\], kernel_size` must be a whole number of at least 1'),
         (lambda: receptive_field((3, 1, 1)), TypeError, r'`layers\[0\]` must be a layer that is known, .* got int'),
         (lambda: receptive_field([(nn.Conv2d(1, 1, 3),)]), TypeError, r'`layers\[0\], kernel_size` must be a whole number'),
+        (lambda: receptive_field(Skip(nn.Conv2d(1, 1, 3))), TypeError, '`layers` must be a layer that is known, .* got Skip'),
+        (lambda: receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), Blur())), TypeError, r'`layers\[1\]` must be a layer that is known, .* got Blur'),
+        (lambda: receptive_field([Identity()]), TypeError, r'`layers\[0\]` must be a layer that is known, .* got Identity'),
         (lambda: receptive_field([3]), TypeError, r'`layers\[0\]` must be a layer that is known'),
         (lambda: receptive_field([nn.ConvTranspose2d(1, 1, 3)]), TypeError, 'got ConvTranspose2d'),
     ):
