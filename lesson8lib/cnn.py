@@ -73,7 +73,7 @@ class SmallCNN(nn.Module):
         x = self.head(self.pool(x))     # (b, k, h', w') -> (b, 2k, 1, 1) -> (b, n_out)
         return x.squeeze(1) if x.shape[1]==1 else x
 
-# %% ../nbs/35_cnn.ipynb #df9121b6
+# %% ../nbs/35_cnn.ipynb #61afbe77
 def _gray(image)->Tensor:
     "Any image as a grid of numbers"
     from PIL import Image, UnidentifiedImageError
@@ -91,12 +91,22 @@ def _gray(image)->Tensor:
     if not x.isfinite().all(): raise ValueError(f'`image` must hold finite numbers, got {int((~x.isfinite()).sum())} that are NaN or infinite')
     return x
 
+def _paper(x:Tensor)->Tensor:
+    "The light on the paper: the plane that fits the pixels at the rim best, since light is seldom even"
+    h, w = x.shape
+    rows, cols = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing='ij')
+    plane = torch.stack([torch.ones(h, w), rows, cols], 2).double()  # (h, w, 3)
+    at_rim = torch.ones(h, w, dtype=torch.bool)
+    at_rim[1:-1,1:-1] = False
+    fitted = torch.linalg.lstsq(plane[at_rim], x[at_rim].double()[:,None]).solution  # (3, 1)
+    return (plane @ fitted)[...,0].float()
+
 def _place(n:int, ink:Tensor)->int:
     "Where on an axis of 28 pixels `ink`, a number for each of n pixels, has to begin to have its center of mass at pixel 14, as MNIST's digits have"
     center = float((ink*torch.arange(n)).sum()/ink.sum())
     return min(max(round(14-center), 0), 28-n)
 
-# %% ../nbs/35_cnn.ipynb #c4359e28
+# %% ../nbs/35_cnn.ipynb #2f85e27c
 def as_digit(
     image:'str|Path|PIL.Image.Image|numpy.ndarray|Tensor', # a file, a picture, an array of gray values, or of colors from 0 to 255; ink darker or brighter than paper
     noise:float=.15, # what differs from the paper by less than this share of the darkest ink is taken for paper
@@ -107,8 +117,7 @@ def as_digit(
     x = _gray(image)
     if check_range(noise, 'noise', low=0)>=1: raise ValueError(f'`noise` must be less than 1, got {noise}')
     if min(x.shape)<3: raise ValueError(f'`image` must be at least 3 pixels high and wide, got {tuple(x.shape)}')
-    paper = torch.cat([x[0], x[-1], x[:,0], x[:,-1]]).median()
-    ink = (x-paper).abs()
+    ink = (x-_paper(x)).abs()
     if ink.max()<=1e-3*x.abs().max(): raise ValueError('`image` must show a digit, got one color all over')
     ink = ink/ink.max()
     ink = torch.where(ink<noise, 0., ink)
