@@ -55,6 +55,25 @@ def test_an_epoch_of_a_table_beside_fastai():
     assert median(seconds['fastai'])>=3*median(seconds['ours'])
 
 
+def test_embeddings_of_a_table_in_other_models():
+    results = load('entity')
+    assert len(results['seeds'])>=5
+    for model in ('kNN', 'random forest'):
+        runs = results['scores']['rmse_log'][model]
+        assert all(e<n for e,n in zip(runs['embeddings'], runs['row numbers'], strict=True)), model
+    air = results['airports']
+    assert min(air['trained']['distance'])>air['untrained']['double-centered SVD']['distance'] and air['p']['distance']<=.001
+
+
+def test_our_convolutions_beside_pytorchs():
+    for run in load('convolution')['cnn'].values(): assert run['whole']<=1.6 and run['SmallCNN']<=3 and max(layer['ratio'] for layer in run['layers'].values())<=3
+
+
+def test_all_of_mnist():
+    runs = load('mnist')['runs']['SmallCNN, all digits']
+    assert len(runs['accuracy'])==5 and min(runs['accuracy'])>=.99 and max(runs['seconds'])<=90
+
+
 def test_ten_million_ratings():
     results = load('ten_million')
     assert results['ratings']==10_000_000 and results['peak_gb']<=4
