@@ -2,8 +2,8 @@
 
 Seed s means: weights initialized with seed s, order of rows and dropout from seed s. Judged on the 10,000 digits of the test part. Sizes, rate,
 decay and epochs of SmallCNN were chosen on 10,000 training digits held back, drawn with seed 0: `python benchmarks/mnist.py --tune` does that
-again; the nets it compares are GRID. The others take SmallCNN's settings. One thread, and seconds of the processor, so that other programs on the machine do not
-count as such (they do slow each other down). `python benchmarks/mnist.py` takes eight minutes.
+again; the nets it compares are GRID. The others take SmallCNN's settings. One thread, and seconds of the processor, so that other programs on
+the machine do not count as such (they do slow each other down). `python benchmarks/mnist.py` takes eight minutes.
 """
 import sys
 import time
