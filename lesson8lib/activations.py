@@ -10,7 +10,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/activations.html.md"""
 __all__ = ['relu', 'leaky_relu', 'sigmoid', 'tanh', 'softplus', 'gelu', 'silu', 'mish', 'softmax', 'log_softmax', 'cross_entropy',
            'mse', 'mae']
 
-# %% ../nbs/34_activations.ipynb #6afbdf51
+# %% ../nbs/34_activations.ipynb #83340fb2
 import math
 
 import torch
@@ -18,32 +18,28 @@ from jaxtyping import Float, Int, Real, UInt8
 from torch import Tensor
 
 from .checks import check_axes, check_index, check_range
+from .dropout import _float
 
-# %% ../nbs/34_activations.ipynb #2d63f73c
-def _floats(x:Tensor, name:str='x')->Tensor:
-    if not isinstance(x, Tensor): raise TypeError(f'`{name}` must be a tensor of floating-point numbers, got {type(x).__name__}')
-    if not x.is_floating_point(): raise TypeError(f'`{name}` must hold floating-point numbers, got {x.dtype}')
-    return x
-
+# %% ../nbs/34_activations.ipynb #a460790b
 def _wide(x:Tensor, name:str='x')->Tensor:
     "At least 32 bits a number, to round once at the end instead of at each step"
-    return x.float() if _floats(x, name).dtype.itemsize<4 else x
+    return x.float() if _float(x, name).dtype.itemsize<4 else x
 
-# %% ../nbs/34_activations.ipynb #de50779d
+# %% ../nbs/34_activations.ipynb #0d195e47
 def relu(
     x:Float[Tensor, '...'], # activations, of any shape
 )->Float[Tensor, '...']: # the same shape
-    "Zero for what is negative; the rest as it is. Raises TypeError for whole numbers. Source: the lesson, 1:14:56. Twin: `F.relu`"
-    return torch.where(_floats(x)<=0, 0., x)
+    "Zero for what is negative; the rest as it is. Raises TypeError for integers. Source: the lesson, 1:14:56. Twin: `F.relu`"
+    return torch.where(_float(x, 'x')<=0, 0., x)
 
-# %% ../nbs/34_activations.ipynb #c2439385
+# %% ../nbs/34_activations.ipynb #931098d1
 def leaky_relu(
     x:Float[Tensor, '...'], # activations, of any shape
     negative_slope:float=.01, # slope where x is not above zero
 )->Float[Tensor, '...']: # the same shape
-    "ReLU with a small slope on the left. Raises TypeError for whole numbers, ValueError for a slope that is not finite. Twin: `F.leaky_relu`"
+    "ReLU with a small slope on the left. Raises TypeError for integers, ValueError for a slope that is not finite. Twin: `F.leaky_relu`"
     check_range(negative_slope, 'negative_slope')
-    return torch.where(_floats(x)>0, x, negative_slope*x)
+    return torch.where(_float(x, 'x')>0, x, negative_slope*x)
 
 # %% ../nbs/34_activations.ipynb #f096d129
 def _not_positive(x:Tensor)->Tensor: return torch.where(x>0, -x, x)  # -|x|, but with slope 1 at zero, where that of |x| is 0
@@ -51,7 +47,7 @@ def _not_positive(x:Tensor)->Tensor: return torch.where(x>0, -x, x)  # -|x|, but
 def sigmoid(
     x:Float[Tensor, '...'], # activations, of any shape
 )->Float[Tensor, '...']: # the same shape, in 0 … 1
-    "Squeeze all numbers into 0 … 1: 1/(1+exp(-x)). Raises TypeError for whole numbers. Twin: `torch.sigmoid`"
+    "Squeeze all numbers into 0 … 1: 1/(1+exp(-x)). Raises TypeError for integers. Twin: `torch.sigmoid`"
     wide = _wide(x)
     e = _not_positive(wide).exp()
     return torch.where(wide>0, 1/(1+e), e/(1+e)).to(x.dtype)
@@ -60,7 +56,7 @@ def sigmoid(
 def tanh(
     x:Float[Tensor, '...'], # activations, of any shape
 )->Float[Tensor, '...']: # the same shape, in -1 … 1
-    "Squeeze all numbers into -1 … 1, an S through zero with slope 1. Raises TypeError for whole numbers. Twin: `torch.tanh`"
+    "Squeeze all numbers into -1 … 1, an S through zero with slope 1. Raises TypeError for integers. Twin: `torch.tanh`"
     wide = _wide(x)
     e = torch.expm1(2*_not_positive(wide))
     t = e/(e+2)
@@ -74,7 +70,7 @@ def softplus(
 )->Float[Tensor, '...']: # the same shape, never negative
     """ReLU with its corner rounded off: log(1+exp(beta·x))/beta
 
-    Raises TypeError for whole numbers, ValueError for `beta` not above 0. Twin: `F.softplus`."""
+    Raises TypeError for integers, ValueError for `beta` not above 0. Twin: `F.softplus`."""
     check_range(beta, 'beta', above=0)
     check_range(threshold, 'threshold')
     wide = _wide(x)
@@ -89,7 +85,7 @@ def gelu(
 )->Float[Tensor, '...']: # the same shape
     """Times the share of a bell curve that lies to the left of x
 
-    Raises TypeError for whole numbers, ValueError for another `approximate`. Source: Hendrycks and Gimpel 2016. Twin: `F.gelu`."""
+    Raises TypeError for integers, ValueError for another `approximate`. Source: Hendrycks and Gimpel 2016. Twin: `F.gelu`."""
     if approximate not in ('none', 'tanh'): raise ValueError(f"`approximate` must be 'none' or 'tanh', got {approximate!r}")
     wide = _wide(x)
     if approximate=='none': left = (1+torch.erf(wide/math.sqrt(2)))/2
@@ -100,14 +96,14 @@ def gelu(
 def silu(
     x:Float[Tensor, '...'], # activations, of any shape
 )->Float[Tensor, '...']: # the same shape
-    "Times its sigmoid; also called Swish. Raises TypeError for whole numbers. Twin: `F.silu`"
+    "Times its sigmoid; also called Swish. Raises TypeError for integers. Twin: `F.silu`"
     wide = _wide(x)
     return (wide*sigmoid(wide)).to(x.dtype)
 
 def mish(
     x:Float[Tensor, '...'], # activations, of any shape
 )->Float[Tensor, '...']: # the same shape
-    "Times the tanh of its softplus. Raises TypeError for whole numbers. Source: Misra 2019, the lesson, 1:19:42. Twin: `F.mish`"
+    "Times the tanh of its softplus. Raises TypeError for integers. Source: Misra 2019, the lesson, 1:19:42. Twin: `F.mish`"
     wide = _wide(x)
     return (wide*tanh(softplus(wide))).to(x.dtype)
 
@@ -121,7 +117,7 @@ def softmax(
     x:Float[Tensor, '...'], # logits
     dim:int, # axis along which the probabilities add up to 1
 )->Float[Tensor, '...']: # the same shape, in 0 … 1
-    "Probabilities of logits. Raises TypeError for whole numbers, ValueError for an axis that `x` does not have. Twin: `F.softmax`"
+    "Probabilities of logits. Raises TypeError for integers, ValueError for an axis that `x` does not have. Twin: `F.softmax`"
     powers = _below_zero(_wide(x), dim).exp()
     return (powers/powers.sum(dim, keepdim=True)).to(x.dtype)
 
@@ -130,7 +126,7 @@ def log_softmax(
     x:Float[Tensor, '...'], # logits
     dim:int, # axis along which the probabilities add up to 1
 )->Float[Tensor, '...']: # the same shape, 0 at most
-    "Logarithms of the probabilities. Raises TypeError for whole numbers, ValueError for an axis that `x` does not have. Twin: `F.log_softmax`"
+    "Logarithms of the probabilities. Raises TypeError for integers, ValueError for an axis that `x` does not have. Twin: `F.log_softmax`"
     x_low = _below_zero(_wide(x), dim)
     return (x_low-x_low.exp().sum(dim, keepdim=True).log()).to(x.dtype)
 
@@ -180,9 +176,9 @@ def mae(
     _check_pair(pred, target)
     return (pred-target).abs().mean()
 
-# %% ../nbs/34_activations.ipynb #a679d6f4
+# %% ../nbs/34_activations.ipynb #d8f0c082
 def _check_pair(pred:Tensor, target:Tensor)->None:
-    _floats(pred, 'pred')
+    _float(pred, 'pred')
     if not isinstance(target, Tensor): raise TypeError(f'`target` must be a tensor, got {type(target).__name__}')
     if target.is_complex() or target.dtype==torch.bool: raise TypeError(f'`target` must hold real numbers, got {target.dtype}')
     if target.shape!=pred.shape:

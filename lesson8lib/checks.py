@@ -62,7 +62,7 @@ def test_same_fn(
         if ga is not None: test_same(ga, gb, rtol, atol)
 
 # %% ../nbs/00_checks.ipynb #3f925817
-_kinds = {'int': 'whole numbers', 'float': 'floating-point numbers'}
+_kinds = {'int': 'integers', 'float': 'floating-point numbers'}
 
 def _is_kind(x:Tensor, kind:str)->bool:
     return x.is_floating_point() if kind=='float' else not (x.is_floating_point() or x.is_complex() or x.dtype==torch.bool)
@@ -87,7 +87,7 @@ def check_axes(
 # %% ../nbs/00_checks.ipynb #125cd0fa
 def _wanted(low, high, above, whole)->str:
     "What `check_range` asks for, in words"
-    kind = 'a whole number' if whole else 'a finite number'
+    kind = 'an integer' if whole else 'a finite number'
     if above is not None: return f'{kind} greater than {above}' + ('' if high is None else f' and at most {high}')
     if low is None: return kind if high is None else f'{kind} of at most {high}'
     return f'{kind} of at least {low}' if high is None else f'{kind} in [{low}, {high}]'
@@ -98,7 +98,7 @@ def check_range(
     low:float|None=None, # smallest value allowed
     high:float|None=None, # largest value allowed
     above:float|None=None, # the value must be greater than this, where `low` itself would not do
-    whole:bool=False, # must it be a whole number?
+    whole:bool=False, # must it be an integer?
 )->float: # the value
     """Refuse a number outside of its range; return it
 
@@ -119,7 +119,7 @@ def check_index(
 
     Raises TypeError for what is no tensor of int64 or int32, IndexError with how many are outside, and the first few.
     (PyTorch takes a tensor of uint8 for a mask.)"""
-    if not isinstance(index, Tensor): raise TypeError(f'`{name}` must be a tensor of whole numbers, got {type(index).__name__}')
+    if not isinstance(index, Tensor): raise TypeError(f'`{name}` must be a tensor of integers, got {type(index).__name__}')
     if index.dtype not in (torch.int64, torch.int32): raise TypeError(f'`{name}` must hold int64 or int32 row numbers, got {index.dtype}')
     if not index.numel(): return
     low, high = index.aminmax()

@@ -42,7 +42,7 @@ def conv_block(
     conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size//2, bias=False, generator=generator)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), *[nn.ReLU()]*act)
 
-# %% ../nbs/35_cnn.ipynb #c4f533db
+# %% ../nbs/35_cnn.ipynb #5b357581
 class SmallCNN(nn.Module):
     """A convolutional net for small images: blocks of convolution, batch normalization and ReLU, then the largest and the average of each channel
 
@@ -57,6 +57,7 @@ class SmallCNN(nn.Module):
         "Weights start as those of PyTorch's layers do"
         super().__init__()
         if not channels: raise ValueError('`channels` must have a number for each block, got none')
+        for n in channels: check_range(n, 'channels', low=1, whole=True)
         check_range(n_out, 'n_out', low=1, whole=True)
         self.in_channels, sizes = in_channels, [in_channels, *channels]
         self.body = nn.Sequential(*[conv_block(i, o, 3 if n else 5, generator=generator) for n,(i,o) in enumerate(zip(sizes, channels, strict=False))])
@@ -87,7 +88,7 @@ def _gray(image)->Tensor:
         import numpy as np
         return torch.from_numpy(np.array(image.convert('L'), dtype='float32')/255)
     x = torch.as_tensor(image).detach().cpu().float()
-    if x.ndim!=2: raise ValueError(f'`image` must have axes (h, w), or (h, w, 3) of whole numbers up to 255, got shape {tuple(x.shape)}')
+    if x.ndim!=2: raise ValueError(f'`image` must have axes (h, w), or (h, w, 3) of integers up to 255, got shape {tuple(x.shape)}')
     if not x.isfinite().all(): raise ValueError(f'`image` must hold finite numbers, got {int((~x.isfinite()).sum())} that are NaN or infinite')
     return x
 

@@ -56,7 +56,7 @@ def conv2d_loop(
     sums = [(x[i:i+kh,j:j+kw]*kernel).sum() for i in range(0, oh*stride, stride) for j in range(0, ow*stride, stride)]
     return torch.stack(sums).view(oh, ow)
 
-# %% ../nbs/30_convolution.ipynb #3dba7e5f
+# %% ../nbs/30_convolution.ipynb #3c5fc7cc
 def _pair(value, name:str, low:int)->tuple[int, int]:
     "A number for both axes, or two: down, across"
     pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
@@ -64,17 +64,26 @@ def _pair(value, name:str, low:int)->tuple[int, int]:
     for n in pair: check_range(n, name, low=low, whole=True)
     return pair
 
-def _grid(x:Tensor, kernel_size, stride, padding, dilation)->tuple[int, int]:
+def _pairs(kernel_size, stride, padding, dilation)->list[tuple[int, int]]:
+    "Each of them down and across"
+    return [_pair(v, name, low) for v,name,low in (
+        (kernel_size, 'kernel_size', 1), (stride, 'stride', 1), (padding, 'padding', 0), (dilation, 'dilation', 1))]
+
+def _grid(x:Tensor, pairs:list[tuple[int, int]])->tuple[int, int]:
     "Windows down and across"
-    kernel_size, stride, padding, dilation = (_pair(v, name, low) for v,name,low in (
-        (kernel_size, 'kernel_size', 1), (stride, 'stride', 1), (padding, 'padding', 0), (dilation, 'dilation', 1)))
-    return tuple(_count(*axis) for axis in zip(x.shape[-2:], kernel_size, stride, padding, dilation, strict=True))
+    return tuple(_count(*axis) for axis in zip(x.shape[-2:], *pairs, strict=True))
+
+def _check_images(x:Tensor)->tuple[int, int, int, int]: # sizes of the axes
+    "Refuse what is no batch of images with a channel and a pixel"
+    sizes = check_axes(x, 'b c h w', 'x', kind='float')
+    for i in (-3, -2, -1): check_range(sizes[i], f'x.shape[{i}]', low=1, whole=True)
+    return sizes
 
 def _every(start:int, step:int, n:int)->slice:
     "Every `step`-th of an axis from `start` on, `n` of them"
     return slice(start, start+step*(n-1)+1, step)
 
-# %% ../nbs/30_convolution.ipynb #0baa2db7
+# %% ../nbs/30_convolution.ipynb #38353ca9
 class _Pieces(torch.autograd.Function):
     "Cut out of the images what each weight sees; on the way back, add each gradient to the pixel that it belongs to"
     generate_vmap_rule = True  # for `torch.func`: gradients image by image
@@ -86,7 +95,7 @@ class _Pieces(torch.autograd.Function):
     def setup_context(ctx, inputs, output): ctx.shape, ctx.pieces = inputs[0].shape, inputs[1]
 
     @staticmethod
-    def jvp(ctx, dx, _): return torch.stack([dx[piece] for piece in ctx.pieces], 1)  # forward mode: cutting is linear
+    def jvp(ctx, dx, _): return _Pieces.forward(dx, ctx.pieces)  # forward mode: cutting is linear
 
     @staticmethod
     def backward(ctx, grad):
@@ -94,7 +103,7 @@ class _Pieces(torch.autograd.Function):
         for piece,g in zip(ctx.pieces, grad.unbind(1), strict=True): total[piece] += g
         return total, None
 
-# %% ../nbs/30_convolution.ipynb #9a9e7ce3
+# %% ../nbs/30_convolution.ipynb #65df6ea6
 def im2col(
     x:Float[Tensor, '*b c h w'], # images: batch (may be left out), channels, height, width
     kernel_size:int|Sequence[int], # weights down and across; here and below one number stands for both
@@ -106,10 +115,9 @@ def im2col(
 
     Raises ValueError where no window fits."""
     if isinstance(x, Tensor) and x.ndim==3: return im2col(x[None], kernel_size, stride, padding, dilation)[0]
-    b, c, h, w = check_axes(x, 'b c h w', 'x', kind='float')
-    for n,name in ((c, 'x.shape[-3]'), (h, 'x.shape[-2]'), (w, 'x.shape[-1]')): check_range(n, name, low=1, whole=True)
-    oh, ow = _grid(x, kernel_size, stride, padding, dilation)
-    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = (_pair(v, '', 0) for v in (kernel_size, stride, padding, dilation))
+    b, c, _, _ = _check_images(x)
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pairs = _pairs(kernel_size, stride, padding, dilation)
+    oh, ow = _grid(x, pairs)
     # the batch comes last in memory: one pixel of all images lies in a row, and is copied in one go
     x = nn.functional.pad(x.permute(1, 2, 3, 0).contiguous(), (0, 0, pw, pw, ph, ph))  # (b, c, h, w) -> (c, h+2ph, w+2pw, b)
     pieces = [(slice(None), _every(i*dh, sh, oh), _every(j*dw, sw, ow)) for i in range(kh) for j in range(kw)]
@@ -143,7 +151,7 @@ def _check_conv(x, weight, bias, groups)->None:
     for t,name in () if autocast else ((weight, 'weight'), (bias, 'bias')):
         if t is not None and t.dtype!=x.dtype: raise TypeError(f'`{name}` must have the dtype of `x`, {x.dtype}, got {t.dtype}')
 
-# %% ../nbs/30_convolution.ipynb #791a2906
+# %% ../nbs/30_convolution.ipynb #d3d5c944
 def conv2d(
     x:Float[Tensor, '*b c h w'], # images: batch (may be left out), channels, height, width
     weight:Float[Tensor, 'o i kh kw'], # o kernels with a sheet for each of i = c/groups channels
@@ -163,7 +171,7 @@ def conv2d(
     columns = im2col(x, size, stride, padding, dilation).permute(1, 2, 0)      # (b, k, n) -> (k, n, b)
     columns = columns.reshape(groups, i*size[0]*size[1], -1)                   # -> (groups, k/groups, n·b)
     out = weight.reshape(groups, o//groups, -1) @ columns                      # -> (groups, o/groups, n·b)
-    out = out.reshape(o, *_grid(x, size, stride, padding, dilation), b).permute(3, 0, 1, 2)  # -> (b, o, oh, ow)
+    out = out.reshape(o, *_grid(x, _pairs(size, stride, padding, dilation)), b).permute(3, 0, 1, 2)  # -> (b, o, oh, ow)
     return out if bias is None else out + bias[:,None,None].to(out)
 
 # %% ../nbs/30_convolution.ipynb #24e00343

@@ -48,7 +48,7 @@ def dropout(
 )->Float[Tensor, '...']: # the same shape; each number 0 or divided by 1-p
     """Set each activation to 0 with probability `p`, and divide the others by 1-p, so that the mean stays
 
-    Raises ValueError for `p` outside of [0, 1], TypeError for whole numbers. Source: the lesson, 1:09:12; Hinton et al. 2012. Twin: `F.dropout`."""
+    Raises ValueError for `p` outside of [0, 1], TypeError for integers. Source: the lesson, 1:09:12; Hinton et al. 2012. Twin: `F.dropout`."""
     _float(x, 'x')
     check_range(p, 'p', 0, 1)
     if not training or p==0 or not x.numel(): return x

@@ -9,7 +9,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/pooling.html.md"""
 # %% auto #0
 __all__ = ['max_pool2d', 'avg_pool2d', 'ReceptiveField', 'receptive_field', 'AdaptiveConcatPool2d']
 
-# %% ../nbs/32_pooling.ipynb #c193a67d
+# %% ../nbs/32_pooling.ipynb #38d6724d
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,21 +17,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .checks import check_axes, check_range
-from .convolution import _grid, _pair, im2col
+from .checks import check_range
+from .convolution import _check_images, _grid, _pair, _pairs, im2col
 
-# %% ../nbs/32_pooling.ipynb #e21a5615
+# %% ../nbs/32_pooling.ipynb #b2812449
 def _windows(x:Tensor, kernel_size, stride, padding, dilation, fill:float)->Tensor: # (c, kh·kw, oh, ow, b)
     "The numbers of each window, with `fill` around the images; what cannot be meant is refused"
-    b, c, h, w = check_axes(x, 'b c h w', 'x', kind='float')
-    for n,name in ((c, 'x.shape[-3]'), (h, 'x.shape[-2]'), (w, 'x.shape[-1]')): check_range(n, name, low=1, whole=True)
-    stride = kernel_size if stride is None else stride
-    (kh, kw), (ph, pw) = _pair(kernel_size, 'kernel_size', 1), _pair(padding, 'padding', 0)
+    b, c, _, _ = _check_images(x)
+    (kh, kw), _, (ph, pw), _ = pairs = _pairs(kernel_size, kernel_size if stride is None else stride, padding, dilation)
     for p,k in ((ph, kh), (pw, kw)):
         if p>k//2: raise ValueError(f'`padding` must be at most {k//2}, half of `kernel_size`, {k}, got {p}')
-    oh, ow = _grid(x, kernel_size, stride, padding, dilation)
+    oh, ow = _grid(x, pairs)
     x = nn.functional.pad(x, (pw, pw, ph, ph), value=fill)                        # (b, c, h, w) -> (b, c, h+2ph, w+2pw)
-    columns = im2col(x, kernel_size, stride, 0, dilation).permute(1, 2, 0)        # -> (c·kh·kw, oh·ow, b)
+    columns = im2col(x, pairs[0], pairs[1], 0, pairs[3]).permute(1, 2, 0)         # -> (c·kh·kw, oh·ow, b)
     return columns.reshape(c, kh*kw, oh, ow, b)
 
 # %% ../nbs/32_pooling.ipynb #f728ee6a
@@ -126,7 +124,7 @@ def _window(layer, name:str)->tuple:
     if isinstance(p, str): p = tuple(b*(a-1)//2 for a,b in zip(k, d, strict=True)) if p=='same' else 0
     return k, _pair(layer.stride, 'stride', 1), _pair(p, 'padding', 0), d
 
-# %% ../nbs/32_pooling.ipynb #d09d6ed3
+# %% ../nbs/32_pooling.ipynb #5a2c1a7f
 def _cells(
     n:int, # numbers along an axis
     s:int, # cells into which they go
@@ -151,8 +149,7 @@ class AdaptiveConcatPool2d(nn.Module):
     )->Float[Tensor, '*b c2 oh ow']: # c2 = 2·c: maxima of all channels, then averages of all
         "Pool in both ways"
         if isinstance(x, Tensor) and x.ndim==3: return self(x[None])[0]
-        b, c, h, w = check_axes(x, 'b c h w', 'x', kind='float')
-        for n,name in ((c, 'x.shape[-3]'), (h, 'x.shape[-2]'), (w, 'x.shape[-1]')): check_range(n, name, low=1, whole=True)
+        b, c, h, w = _check_images(x)
         oh, ow = (n if s is None else s for n,s in zip((h, w), self.size, strict=True))
         cells = [x[:,:,rows,cols].flatten(2) for rows in _cells(h, oh) for cols in _cells(w, ow)]      # oh·ow of (b, c, numbers)
         pooled = [torch.cat([cell.max(2).values, cell.mean(2)], 1) for cell in cells]                   # oh·ow of (b, 2c)

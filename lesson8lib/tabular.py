@@ -29,7 +29,7 @@ if TYPE_CHECKING: import numpy, pandas
 # %% ../nbs/26_tabular.ipynb #cbb4392e
 def cont_cat_split(
     df:'pandas.DataFrame', # any table
-    max_card:int=20, # whole numbers with more different values than this are continuous
+    max_card:int=20, # integers with more different values than this are continuous
     dep_var:str|Sequence[str]|None=None, # the target, which is neither; a name or several
 )->tuple[list[str], list[str]]: # names of continuous columns, names of categorical ones
     "A first guess at what is a quantity and what is a name. Rule of thumb, fastai's `tabular.core.cont_cat_split`"
@@ -51,7 +51,7 @@ def _check_frame(df, columns:Sequence[str]=())->None:
     if missing: raise KeyError(f'`df` must have the columns {list(columns)}; missing: {missing}, there are: {list(df.columns)}')
     if df.empty and not len(df): raise ValueError('`df` must have at least one row, got none')
 
-# %% ../nbs/26_tabular.ipynb #846062bf
+# %% ../nbs/26_tabular.ipynb #f18ce4f1
 def _numbers(df, c:str)->'pandas.Series':
     import pandas as pd
     if not pd.api.types.is_numeric_dtype(df[c]) or df[c].dtype.kind in 'bc':
@@ -72,14 +72,10 @@ def _check_kind(df, c:str, known:'pandas.Index')->None:
     if len(values) and len(known) and _kind(values)!=_kind(known):
         raise TypeError(f'`df[{c!r}]` must hold {_kind(known)}, as in training, got {values.tolist()[0]!r}')
 
-def _refuse_dates(df, c:str)->None:
+def _vocab_of(df, c:str)->'pandas.Index':
     import pandas as pd
     if pd.api.types.is_datetime64_any_dtype(df[c]):
         raise TypeError(f'`df[{c!r}]` holds dates, and a date of tomorrow is none of them: make columns of its parts, as `df[{c!r}].dt.month`')
-
-def _vocab_of(df, c:str)->'pandas.Index':
-    import pandas as pd
-    _refuse_dates(df, c)
     try: return pd.Index(sorted(df[c].dropna().unique().tolist()))
     except TypeError: raise TypeError(f'`df[{c!r}]` must hold values of one kind, all text or all numbers, got a mixture') from None
 

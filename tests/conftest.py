@@ -12,7 +12,7 @@ from beartype import BeartypeConf, beartype
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tools'))
 
-# every exported module is imported with its annotations of shape and type checked; whole numbers pass for floating-point ones
+# every exported module is imported with its annotations of shape and type checked; integers pass for floating-point ones
 checker = beartype(conf=BeartypeConf(is_pep484_tower=True))
 jaxtyping.install_import_hook('lesson8lib', 'conftest.checker')
 

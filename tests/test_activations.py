@@ -184,8 +184,8 @@ def test_refused_words(words):
         with pytest.raises(TypeError, match='`x` must be a tensor of floating-point numbers, got list'): mine([1.])
     for fn in (act.softmax, act.log_softmax):
         with pytest.raises(TypeError, match='`x` must hold floating-point numbers, got torch.int64'): fn(whole, 0)
-        with pytest.raises(ValueError, match=r'`dim` must be a whole number in \[-2, 1\], got -3'): fn(x, -3)
-        with pytest.raises(TypeError, match='`dim` must be a whole number'): fn(x, None)
+        with pytest.raises(ValueError, match=r'`dim` must be an integer in \[-2, 1\], got -3'): fn(x, -3)
+        with pytest.raises(TypeError, match='`dim` must be an integer'): fn(x, None)
     for value in (math.nan, math.inf):
         with pytest.raises(ValueError, match='`negative_slope` must be a finite number'): act.leaky_relu(x, value)
         with pytest.raises(ValueError, match='`threshold` must be a finite number'): act.softplus(x, threshold=value)

@@ -117,7 +117,7 @@ def test_files_pictures_and_arrays(digits, tmp_path):
     (torch.ones(9, 9), ValueError, '`image` must show a digit, got one color all over'),
     (torch.zeros(9, 9), ValueError, '`image` must show a digit, got one color all over'),
     (torch.full((9, 9), torch.nan), ValueError, '`image` must hold finite numbers, got 81'),
-    (torch.ones(3, 9, 9), ValueError, '`image` must have axes (h, w), or (h, w, 3) of whole numbers up to 255, got shape (3, 9, 9)'),
+    (torch.ones(3, 9, 9), ValueError, '`image` must have axes (h, w), or (h, w, 3) of integers up to 255, got shape (3, 9, 9)'),
     (torch.ones(2, 9), ValueError, '`image` must be at least 3 pixels high and wide, got (2, 9)'),
     ('nowhere.png', FileNotFoundError, 'nowhere.png'),
     (__file__, ValueError, '`image` must be a file that holds an image'),
@@ -130,7 +130,7 @@ def test_what_is_no_digit_is_refused(words, image, error, said):
 @pytest.mark.parametrize('call,error,said', [
     (lambda: conv_block(1, 1, 2), ValueError, '`kernel_size` must be odd, got 2'),
     (lambda: SmallCNN(channels=[]), ValueError, '`channels` must have a number for each block, got none'),
-    (lambda: SmallCNN(0), ValueError, '`n_out` must be a whole number of at least 1, got 0'),
+    (lambda: SmallCNN(0), ValueError, '`n_out` must be an integer of at least 1, got 0'),
     (lambda: SmallCNN(p=1.5), ValueError, '`p` must be a finite number in [0, 1], got 1.5'),
     (lambda: SmallCNN(in_channels=3)(torch.zeros(2, 28, 28)), ValueError, '`x` must have axes (b, 3, h, w), got shape (2, 28, 28)'),
     (lambda: as_digit(torch.eye(5), noise=1), ValueError, '`noise` must be less than 1, got 1'),

@@ -7,30 +7,16 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import close, dtypes, flags, kernels, pads, pair, rand, seeds, small, steps
 
 from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
 from lesson8lib.conv_matmul import conv_equations, conv_matrix
-from lesson8lib.training import new_generator
 
 many = settings(max_examples=600, deadline=None, derandomize=True)
 some = settings(max_examples=150, deadline=None, derandomize=True)
 pytestmark = [pytest.mark.filterwarnings(f'ignore:{words}') for words in ("Using padding='same' with even kernel lengths", 'Sparse CSR tensor support is in beta')]
-small, flags, seeds, sides = st.integers(1, 3), st.booleans(), st.integers(0, 999), st.integers(1, 8)
-
-
-def one_or_two(low, high): return st.one_of(st.integers(low, high), st.tuples(st.integers(low, high), st.integers(low, high)))
-
-
-kernels, steps, pads = one_or_two(1, 4), one_or_two(1, 3), one_or_two(0, 3)
-dtypes = st.sampled_from([torch.float32, torch.float64])
-close = {torch.float32: dict(rtol=1e-4, atol=1e-4), torch.float64: dict(rtol=1e-9, atol=1e-9)}
-
-
-def pair(n): return n if isinstance(n, tuple) else (n, n)
-
-
-def rand(seed, dtype, *shape): return torch.randn(*shape, generator=new_generator(seed), dtype=dtype)
+sides = st.integers(1, 8)
 
 
 @many
@@ -134,20 +120,20 @@ def test_dtype_layout_and_second_derivatives(sparse):
     (lambda: conv_matrix(torch.ones(1, 1, 3, 3).long(), 5), TypeError, '`weight` must hold floating-point numbers, got torch.int64'),
     (lambda: conv_matrix([[1]], 5), TypeError, '`weight` must be a tensor with axes (o, i, kh, kw), got list'),
     (lambda: conv_matrix(torch.ones(3, 1, 3, 3), 5, groups=2), ValueError, '`groups` must divide `weight.shape[0]`, 3, got 2'),
-    (lambda: conv_matrix(torch.ones(3, 1, 3, 3), 5, groups=0), ValueError, '`groups` must be a whole number of at least 1, got 0'),
-    (lambda: conv_matrix(torch.ones(3, 1, 3, 3), 5, groups=1.), TypeError, '`groups` must be a whole number of at least 1, got 1.0'),
-    (lambda: conv_matrix(torch.ones(3, 0, 3, 3), 5), ValueError, '`weight.shape[1]` must be a whole number of at least 1, got 0'),
-    (lambda: conv_matrix(torch.ones(0, 1, 3, 3), 5), ValueError, '`weight.shape[0]` must be a whole number of at least 1, got 0'),
-    (lambda: conv_matrix(torch.ones(1, 1, 0, 3), 5), ValueError, '`kernel_size` must be a whole number of at least 1, got 0'),
-    (lambda: conv_matrix(torch.ones(1, 1, 3, 3), 0, padding=2), ValueError, '`size` must be a whole number of at least 1, got 0'),
+    (lambda: conv_matrix(torch.ones(3, 1, 3, 3), 5, groups=0), ValueError, '`groups` must be an integer of at least 1, got 0'),
+    (lambda: conv_matrix(torch.ones(3, 1, 3, 3), 5, groups=1.), TypeError, '`groups` must be an integer of at least 1, got 1.0'),
+    (lambda: conv_matrix(torch.ones(3, 0, 3, 3), 5), ValueError, '`weight.shape[1]` must be an integer of at least 1, got 0'),
+    (lambda: conv_matrix(torch.ones(0, 1, 3, 3), 5), ValueError, '`weight.shape[0]` must be an integer of at least 1, got 0'),
+    (lambda: conv_matrix(torch.ones(1, 1, 0, 3), 5), ValueError, '`kernel_size` must be an integer of at least 1, got 0'),
+    (lambda: conv_matrix(torch.ones(1, 1, 3, 3), 0, padding=2), ValueError, '`size` must be an integer of at least 1, got 0'),
     (lambda: conv_matrix(torch.ones(1, 1, 3, 3), (5, 5, 5)), ValueError, '`size` must be one number or two, down and across, got 3'),
-    (lambda: conv_matrix(torch.ones(1, 1, 3, 3), 5, stride=0), ValueError, '`stride` must be a whole number of at least 1, got 0'),
-    (lambda: conv_matrix(torch.ones(1, 1, 3, 3), 5, padding=-1), ValueError, '`padding` must be a whole number of at least 0, got -1'),
+    (lambda: conv_matrix(torch.ones(1, 1, 3, 3), 5, stride=0), ValueError, '`stride` must be an integer of at least 1, got 0'),
+    (lambda: conv_matrix(torch.ones(1, 1, 3, 3), 5, padding=-1), ValueError, '`padding` must be an integer of at least 0, got -1'),
     (lambda: conv_matrix(torch.ones(1, 1, 3, 3), 5, padding='full'), ValueError, "`padding` must be 'same', 'valid' or numbers, got 'full'"),
     (lambda: conv_matrix(torch.ones(1, 1, 3, 3), 5, 2, 'same'), ValueError, "`stride` must be 1 where `padding` is 'same', got 2"),
     (lambda: conv_equations(2, 2, 3, 3), ValueError, '`kernel_size` must fit into the padded image, 2 + 2·0 = 2 pixels, got 3'),
-    (lambda: conv_equations(3, 3, 2, 2, stride=0), ValueError, '`stride` must be a whole number of at least 1, got 0'),
-    (lambda: conv_equations(3, 3, 2, 2, padding=.5), TypeError, '`padding` must be a whole number of at least 0, got 0.5'),
+    (lambda: conv_equations(3, 3, 2, 2, stride=0), ValueError, '`stride` must be an integer of at least 1, got 0'),
+    (lambda: conv_equations(3, 3, 2, 2, padding=.5), TypeError, '`padding` must be an integer of at least 0, got 0.5'),
 ])
 def test_it_is_refused_in_words(words, call, error, words_):
     with pytest.raises(error) as e: call()

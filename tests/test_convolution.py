@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
+from strategies import close, dtypes, flags, kernels, pads, pair, rand, seeds, small, steps
 
 from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
@@ -15,21 +16,7 @@ many = settings(max_examples=600, deadline=None, derandomize=True)
 some = settings(max_examples=500, deadline=None, derandomize=True)
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 bad = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-small, flags, seeds, sides = st.integers(1, 3), st.booleans(), st.integers(0, 999), st.integers(1, 9)
-
-
-def one_or_two(low, high): return st.one_of(st.integers(low, high), st.tuples(st.integers(low, high), st.integers(low, high)))
-
-
-kernels, steps, pads = one_or_two(1, 4), one_or_two(1, 3), one_or_two(0, 3)
-dtypes = st.sampled_from([torch.float32, torch.float64])
-close = {torch.float32: dict(rtol=1e-4, atol=1e-4), torch.float64: dict(rtol=1e-9, atol=1e-9)}
-
-
-def pair(n): return n if isinstance(n, tuple) else (n, n)
-
-
-def rand(seed, dtype, *shape): return torch.randn(*shape, generator=new_generator(seed), dtype=dtype)
+sides = st.integers(1, 9)
 
 
 @many
@@ -181,14 +168,14 @@ def test_one_by_one_kernels_share_no_memory_with_the_image():
 @pytest.mark.parametrize('call,error,words_', [
     (lambda: out_size(2, 3), ValueError, '`kernel_size` must fit into the padded image, 2 + 2·0 = 2 pixels, got 3 with dilation 1, which spans 3'),
     (lambda: out_size(5, 3, dilation=4), ValueError, 'got 3 with dilation 4, which spans 9'),
-    (lambda: out_size(5, 3, stride=0), ValueError, '`stride` must be a whole number of at least 1, got 0'),
-    (lambda: out_size(5, 3., 1), TypeError, '`kernel_size` must be a whole number of at least 1, got 3.0'),
-    (lambda: out_size(0, 1, padding=1), ValueError, '`size` must be a whole number of at least 1, got 0'),
+    (lambda: out_size(5, 3, stride=0), ValueError, '`stride` must be an integer of at least 1, got 0'),
+    (lambda: out_size(5, 3., 1), TypeError, '`kernel_size` must be an integer of at least 1, got 3.0'),
+    (lambda: out_size(0, 1, padding=1), ValueError, '`size` must be an integer of at least 1, got 0'),
     (lambda: conv2d_loop(torch.ones(3), torch.ones(1, 1)), ValueError, '`x` must have axes (h, w), got shape (3,)'),
     (lambda: conv2d_loop(torch.ones(3, 3), torch.ones(2, 2).double()), TypeError, '`kernel` must have the dtype of `x`, torch.float32, got torch.float64'),
-    (lambda: im2col(torch.ones(1, 3, 3), 2, padding=-1), ValueError, '`padding` must be a whole number of at least 0, got -1'),
+    (lambda: im2col(torch.ones(1, 3, 3), 2, padding=-1), ValueError, '`padding` must be an integer of at least 0, got -1'),
     (lambda: im2col(torch.ones(1, 1, 3, 3), (2, 2, 2)), ValueError, '`kernel_size` must be one number or two, down and across, got 3'),
-    (lambda: im2col(torch.ones(2, 0, 3, 3), 2), ValueError, '`x.shape[-3]` must be a whole number of at least 1, got 0'),
+    (lambda: im2col(torch.ones(2, 0, 3, 3), 2), ValueError, '`x.shape[-3]` must be an integer of at least 1, got 0'),
     (lambda: conv2d(torch.ones(1, 3, 5, 5), torch.ones(2, 1, 3, 3)), ValueError, '`x` must have 1 channels, 1 for each of the groups (1), as `weight` has, got 3'),
     (lambda: conv2d(torch.ones(1, 3, 5, 5), torch.ones(2, 3, 3, 3), groups=2), ValueError, '`groups` must divide `x.shape[-3]`, 3, got 2'),
     (lambda: conv2d(torch.ones(1, 4, 5, 5), torch.ones(3, 2, 3, 3), groups=2), ValueError, '`groups` must divide `weight.shape[0]`, 3, got 2'),
@@ -199,7 +186,7 @@ def test_one_by_one_kernels_share_no_memory_with_the_image():
     (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3), stride=2, padding='same'), ValueError, "`stride` must be 1 where `padding` is 'same', got 2"),
     (lambda: Conv2d(1, 2, 3, stride=2, padding='same'), ValueError, "`stride` must be 1 where `padding` is 'same', got 2"),
     (lambda: Conv2d(3, 4, 3, groups=2), ValueError, '`groups` must divide `in_channels`, 3, got 2'),
-    (lambda: Conv2d(0, 4, 3), ValueError, '`in_channels` must be a whole number of at least 1, got 0'),
+    (lambda: Conv2d(0, 4, 3), ValueError, '`in_channels` must be an integer of at least 1, got 0'),
     (lambda: Conv2d(1, 1, 3)(torch.ones(5, 5)), ValueError, '`x` must have axes (b, c, h, w), got shape (5, 5)'),
     (lambda: Conv2d(1, 1, 3)('image'), TypeError, '`x` must be a tensor with axes (b, c, h, w), got str'),
 ])

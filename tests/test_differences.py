@@ -198,10 +198,10 @@ def test_a_convolution_wants_floats_where_pytorchs_takes_whole_and_complex_numbe
 def test_an_image_without_a_pixel_is_refused_where_pytorch_takes_some():
     nothing = torch.ones(2, 0, 4, 4), torch.ones(3, 0, 3, 3)
     assert nn.functional.conv2d(*nothing).shape==(2, 0, 2, 2)
-    with pytest.raises(ValueError, match=r'`x.shape\[-3\]` must be a whole number of at least 1, got 0'): conv2d(*nothing)
+    with pytest.raises(ValueError, match=r'`x.shape\[-3\]` must be an integer of at least 1, got 0'): conv2d(*nothing)
     no_rows = torch.ones(0, 1, 0, 5), torch.ones(1, 1, 3, 3)
     assert nn.functional.conv2d(*no_rows, padding=2).shape==(0, 1, 2, 7)
-    with pytest.raises(ValueError, match=r'`x.shape\[-2\]` must be a whole number of at least 1, got 0'): conv2d(*no_rows, padding=2)
+    with pytest.raises(ValueError, match=r'`x.shape\[-2\]` must be an integer of at least 1, got 0'): conv2d(*no_rows, padding=2)
 
 
 def test_a_stride_is_one_number_or_two_where_pytorch_takes_a_list_of_one():
@@ -214,7 +214,7 @@ def test_a_layer_that_no_image_could_pass_is_refused_when_it_is_made():
     for bad in (dict(stride=0), dict(padding=-1), dict(dilation=0), dict(kernel_size=0), dict(in_channels=0), dict(out_channels=0)):
         arguments = dict(in_channels=1, out_channels=1, kernel_size=3) | bad
         with pytest.warns() if 0 in (arguments['in_channels'], arguments['out_channels'], arguments['kernel_size']) else warnings.catch_warnings(): assert nn.Conv2d(**arguments)
-        with pytest.raises(ValueError, match=f'`{next(iter(bad))}` must be a whole number of at least'): Conv2d(**arguments)
+        with pytest.raises(ValueError, match=f'`{next(iter(bad))}` must be an integer of at least'): Conv2d(**arguments)
 
 
 def test_the_batch_of_a_convolution_comes_last_in_memory_where_pytorchs_comes_first():
@@ -280,7 +280,7 @@ def test_mse_and_mae_refuse_shapes_and_types_that_pytorch_makes_fit():
             warnings.simplefilter('ignore')
             assert theirs(pred, target).ndim==0
         with pytest.raises(ValueError, match=r'`target` must have the shape of `pred`, \(4, 1\), got \(4,\): PyTorch would stretch'): ours(pred, target)
-        assert theirs(torch.arange(4), target)==0  # the prediction may be whole numbers, if the target is not
+        assert theirs(torch.arange(4), target)==0  # the prediction may be integers, if the target is not
         with pytest.raises(TypeError, match='`pred` must hold floating-point numbers, got torch.int64'): ours(torch.arange(4), target)
     assert nn.functional.mse_loss(target, target>0)>0
     with pytest.raises(TypeError, match='`target` must hold real numbers, got torch.bool'): mse(target, target>0)
@@ -300,7 +300,7 @@ def test_concat_pooling_of_an_image_without_batch_doubles_its_channels_where_fas
 
 def test_concat_pooling_to_0_cells_is_refused_where_fastai_takes_it_for_1():
     assert FastaiConcatPool(0)(torch.rand(2, 3, 5, 6)).shape==(2, 6, 1, 1)
-    with pytest.raises(ValueError, match='`size` must be a whole number of at least 1, got 0'): AdaptiveConcatPool2d(0)
+    with pytest.raises(ValueError, match='`size` must be an integer of at least 1, got 0'): AdaptiveConcatPool2d(0)
 
 
 def slope(pool, x, *args):

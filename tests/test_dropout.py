@@ -154,8 +154,8 @@ def test_the_same_p_is_refused(words, p):
     (lambda: dropout(torch.arange(3)), TypeError, '`x` must hold floating-point numbers, got torch.int64'),
     (lambda: Dropout()(torch.ones(2, dtype=torch.complex64)), TypeError, '`x` must hold floating-point numbers, got torch.complex64'),
     (lambda: dropout(torch.ones(3), 'half'), TypeError, "`p` must be a finite number in [0, 1], got 'half'"),
-    (lambda: dropout_mask((2, -1)), ValueError, '`shape` must be a whole number of at least 0, got -1'),
-    (lambda: dropout_mask((2, 1.5)), TypeError, '`shape` must be a whole number of at least 0, got 1.5'),
+    (lambda: dropout_mask((2, -1)), ValueError, '`shape` must be an integer of at least 0, got -1'),
+    (lambda: dropout_mask((2, 1.5)), TypeError, '`shape` must be an integer of at least 0, got 1.5'),
     (lambda: dropout_mask((2,), like=torch.arange(2)), TypeError, '`like` must hold floating-point numbers, got torch.int64'),
     (lambda: dropout_mask((5,), like=torch.arange(2)), TypeError, '`like` must hold floating-point numbers, got torch.int64'),
 ])

@@ -211,7 +211,7 @@ def test_quantities():
 
 
 def test_what_is_encoded_by_itself():
-    "Fractions are a quantity; whole numbers are names, also where a missing one makes floats of them"
+    "Fractions are a quantity; integers are names, also where a missing one makes floats of them"
     df, y = table()
     df['floor'] = df.rooms.where(df.rooms>1)
     assert df.floor.dtype==float and list(EntityEncoder(**QUICK).fit(df, y).embeddings_)==['city', 'rooms', 'floor']
@@ -275,20 +275,20 @@ def test_a_batch_of_one_is_avoided(n):
 
 @pytest.mark.parametrize('options,change,error,said', [
     ({'columns': ['town']}, {}, KeyError, "1 unknown column: 'town'"),
-    ({'columns': [3]}, {}, ValueError, '`columns` must be a whole number in [0, 2], got 3'),
+    ({'columns': [3]}, {}, ValueError, '`columns` must be an integer in [0, 2], got 3'),
     ({'columns': 'city'}, {}, TypeError, "`columns` must be a list of names or positions, got 'city'"),
     ({'columns': []}, {}, ValueError, '`columns` must name a column to encode, got none'),
     ({'columns': ['city', 0, 'rooms']}, {}, ValueError, "got 'city' twice"),
     ({'emb_szs': {'town': 2}}, {}, KeyError, "1 unknown column: 'town'"),
-    ({'emb_szs': {'city': 0}}, {}, ValueError, "`emb_szs['city']` must be a whole number of at least 1, got 0"),
+    ({'emb_szs': {'city': 0}}, {}, ValueError, "`emb_szs['city']` must be an integer of at least 1, got 0"),
     ({'columns': ['rooms']}, {}, TypeError, "`df['city']` must hold numbers"),
-    ({'bs': 1}, {}, ValueError, '`bs` must be a whole number of at least 2, got 1'),
+    ({'bs': 1}, {}, ValueError, '`bs` must be an integer of at least 2, got 1'),
     ({'columns': ['city']}, {'rooms': np.inf}, ValueError, 'must hold finite numbers'),
     *[({}, {'city': day}, TypeError, "`X['city']` holds dates or times") for day in
       (pd.Timestamp('2011-01-01'), datetime.date(2011, 1, 1), pd.Period('2011'), pd.Timedelta('1D'), datetime.timedelta(1), datetime.time(1))],
     ({'columns': 0}, {}, TypeError, '`columns` must be a list of names or positions, got 0'),
     ({'columns': slice(2)}, {}, TypeError, '`columns` must be a list of names or positions, got slice(None, 2, None)'),
-    ({'columns': [True]}, {}, TypeError, '`columns` must be a whole number in [0, 2], got True'),
+    ({'columns': [True]}, {}, TypeError, '`columns` must be an integer in [0, 2], got True'),
     ({'layers': 8}, {}, TypeError, '`layers` must be a list of sizes, got 8'),
     ({'layers': None}, {}, TypeError, '`layers` must be a list of sizes, got None'),
     ({'emb_szs': 5}, {}, TypeError, "`emb_szs` must be a dictionary, a width for each column, as {'city': 3}, got 5"),

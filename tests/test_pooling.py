@@ -6,6 +6,7 @@ from fastai.layers import AdaptiveConcatPool2d as FastaiConcatPool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from strategies import dtypes, flags, one_or_two, seeds
 
 from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
@@ -15,11 +16,7 @@ from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d, rec
 from lesson8lib.training import new_generator
 
 some, few = settings(max_examples=500, deadline=None, derandomize=True), settings(max_examples=100, deadline=None, derandomize=True)
-flags, seeds, dtypes = st.booleans(), st.integers(0, 999), st.sampled_from([torch.float32, torch.float64])
 shapes = st.tuples(st.integers(0, 3), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9))
-
-
-def numbers(low, high): return st.integers(low, high) | st.tuples(st.integers(low, high), st.integers(low, high))
 
 
 def activations(shape, dtype, ties, seed, batch=True):
@@ -37,7 +34,7 @@ def some_pixel(n, k, s, p, d):
 
 
 @some
-@given(shapes, numbers(1, 4), st.none() | numbers(1, 3), numbers(0, 2), numbers(1, 3), dtypes, flags, flags, seeds)
+@given(shapes, one_or_two(1, 4), st.none() | one_or_two(1, 3), one_or_two(0, 2), one_or_two(1, 3), dtypes, flags, flags, seeds)
 def test_max_pool_is_pytorchs(shape, k, s, p, d, dtype, ties, batch, seed):
     x = activations(shape, dtype, ties, seed, batch)
     if all(some_pixel(n, *axis) for n,*axis in zip(shape[2:], *(v if isinstance(v, tuple) else (v, v) for v in (k, k if s is None else s, p, d)), strict=True)):
@@ -46,14 +43,14 @@ def test_max_pool_is_pytorchs(shape, k, s, p, d, dtype, ties, batch, seed):
 
 
 @some
-@given(shapes, numbers(1, 4), st.none() | numbers(1, 3), numbers(0, 2), flags, dtypes, flags, seeds)
+@given(shapes, one_or_two(1, 4), st.none() | one_or_two(1, 3), one_or_two(0, 2), flags, dtypes, flags, seeds)
 def test_avg_pool_is_pytorchs(shape, k, s, p, count, dtype, batch, seed):
     x = activations(shape, dtype, False, seed, batch)
     same_fn(lambda x: avg_pool2d(x, k, s, p, count_include_pad=count), lambda x: F.avg_pool2d(x, k, s, p, count_include_pad=count), x, rtol=1e-5, atol=1e-6)
 
 
 @few
-@given(shapes, numbers(2, 4), st.none() | numbers(1, 3), numbers(0, 1), flags, st.sampled_from([torch.float16, torch.bfloat16]), seeds)
+@given(shapes, one_or_two(2, 4), st.none() | one_or_two(1, 3), one_or_two(0, 1), flags, st.sampled_from([torch.float16, torch.bfloat16]), seeds)
 def test_avg_pool_of_16_bits_is_rounded_once(shape, k, s, p, count, dtype, seed):
     x, step = activations(shape, torch.float32, False, seed).mul(3).to(dtype), torch.finfo(dtype).eps
     if any(n+2*q<size for n,q,size in zip(shape[2:], *(v if isinstance(v, tuple) else (v, v) for v in (p, k)), strict=True)): return  # refused
@@ -80,7 +77,7 @@ def test_concat_pool_is_fastais(shape, size, dtype, ties, seed):
 
 
 @few
-@given(shapes, numbers(1, 3), numbers(1, 2), seeds)
+@given(shapes, one_or_two(1, 3), one_or_two(1, 2), seeds)
 def test_nan_passes_as_in_pytorch(shape, k, s, seed):
     x = activations(shape, torch.float32, False, seed)
     x[torch.rand(x.shape, generator=new_generator(seed))<.1] = torch.nan
@@ -189,18 +186,18 @@ def test_refusals_in_words():
     x = torch.zeros(1, 2, 4, 5)
     for call,error,text in (
         (lambda: max_pool2d(x, 3, padding=(1, 2)), ValueError, '`padding` must be at most 1, half of `kernel_size`, 3, got 2'),
-        (lambda: max_pool2d(x, 3, padding=-1), ValueError, '`padding` must be a whole number of at least 0'),
+        (lambda: max_pool2d(x, 3, padding=-1), ValueError, '`padding` must be an integer of at least 0'),
         (lambda: max_pool2d(x, (2, 2, 2)), ValueError, '`kernel_size` must be one number or two'),
-        (lambda: max_pool2d(x, 2, dilation=0), ValueError, '`dilation` must be a whole number of at least 1'),
+        (lambda: max_pool2d(x, 2, dilation=0), ValueError, '`dilation` must be an integer of at least 1'),
         (lambda: avg_pool2d(x, 5), ValueError, '`kernel_size` must fit into the padded image'),
-        (lambda: avg_pool2d(x, 2, 0), ValueError, '`stride` must be a whole number of at least 1'),
-        (lambda: avg_pool2d(x[:,:0], 2), ValueError, r'`x.shape\[-3\]` must be a whole number of at least 1'),
+        (lambda: avg_pool2d(x, 2, 0), ValueError, '`stride` must be an integer of at least 1'),
+        (lambda: avg_pool2d(x[:,:0], 2), ValueError, r'`x.shape\[-3\]` must be an integer of at least 1'),
         (lambda: avg_pool2d(x[0,0], 2), ValueError, '`x` must have axes'),
         (lambda: max_pool2d(x.tolist(), 2), TypeError, '`x` must be a tensor'),
         (lambda: max_pool2d(x.bool(), 2), TypeError, '`x` must hold floating-point numbers'),
         (lambda: AdaptiveConcatPool2d((1, 2, 3)), ValueError, '`size` must be one number or two'),
-        (lambda: AdaptiveConcatPool2d(1.5), TypeError, '`size` must be a whole number'),
-        (lambda: AdaptiveConcatPool2d(-1), ValueError, '`size` must be a whole number of at least 1'),
+        (lambda: AdaptiveConcatPool2d(1.5), TypeError, '`size` must be an integer'),
+        (lambda: AdaptiveConcatPool2d(-1), ValueError, '`size` must be an integer of at least 1'),
         (lambda: AdaptiveConcatPool2d()(x[:,:,:0]), ValueError, r'`x.shape\[-2\]` must be'),
         (lambda: receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten())), ValueError, r'`layers\[1\]` must see a window, got Flatten'),
         (lambda: receptive_field(nn.Linear(3, 3)), ValueError, '`layers` must see a window, got Linear'),
@@ -208,9 +205,9 @@ def test_refusals_in_words():
         (lambda: receptive_field([nn.Sequential(nn.LSTM(1, 1))]), TypeError, r'`layers\[0\]\[0\]` must be a layer that is known'),
         (lambda: receptive_field([nn.Conv2d(1, 1, 3, padding=1, padding_mode='circular')]), ValueError, "must have padding_mode 'zeros', got 'circular'"),
         (lambda: receptive_field([(3, 1, 0, 1, 1)]), ValueError, 'the last ones may be left out'),
-        (lambda: receptive_field([(3, 1), (0,)]), ValueError, r'`layers\[1\], kernel_size` must be a whole number of at least 1'),
+        (lambda: receptive_field([(3, 1), (0,)]), ValueError, r'`layers\[1\], kernel_size` must be an integer of at least 1'),
         (lambda: receptive_field((3, 1, 1)), TypeError, r'`layers\[0\]` must be a layer that is known, .* got int'),
-        (lambda: receptive_field([(nn.Conv2d(1, 1, 3),)]), TypeError, r'`layers\[0\], kernel_size` must be a whole number'),
+        (lambda: receptive_field([(nn.Conv2d(1, 1, 3),)]), TypeError, r'`layers\[0\], kernel_size` must be an integer'),
         (lambda: receptive_field(Skip(nn.Conv2d(1, 1, 3))), TypeError, '`layers` must be a layer that is known, .* got Skip'),
         (lambda: receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), Blur())), TypeError, r'`layers\[1\]` must be a layer that is known, .* got Blur'),
         (lambda: receptive_field([Identity()]), TypeError, r'`layers\[0\]` must be a layer that is known, .* got Identity'),

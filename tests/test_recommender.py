@@ -122,7 +122,7 @@ def test_newcomers_are_not_recommended_what_they_rated(fitted):
 
 
 @pytest.mark.parametrize('call,error,words_', [
-    (lambda r: Recommender(bs=0), ValueError, '`bs` must be a whole number of at least 1, got 0'),
+    (lambda r: Recommender(bs=0), ValueError, '`bs` must be an integer of at least 1, got 0'),
     (lambda r: Recommender(y_range=()), TypeError, '`y_range` must be a pair'),
     (lambda r: Recommender(y_range=(0, 1)).fit(table(), progress=False), ValueError, "`y_range` must hold all ratings of `df['rating']`, 1.0 … 5.0, got (0, 1)"),
     (lambda r: r.recommend(None), TypeError, '`user` must be one name, str or int, got NoneType'),
@@ -132,7 +132,7 @@ def test_newcomers_are_not_recommended_what_they_rated(fitted):
     (lambda r: r.fold_in({101: 9}), ValueError, '`ratings[101]` must be a finite number in [0.5, 5.5], got 9'),
     (lambda r: r.fold_in([5]), TypeError, '`ratings` must be a dict of item -> rating, got list'),
     (lambda r: r.evaluate(table()[:0]), ValueError, '`df` must have at least one row, got none'),
-    (lambda r: r.evaluate(table(), k=0), ValueError, '`k` must be a whole number of at least 1, got 0'),
+    (lambda r: r.evaluate(table(), k=0), ValueError, '`k` must be an integer of at least 1, got 0'),
 ])
 def test_it_is_refused_in_words(fitted, words, call, error, words_):
     with pytest.raises(error) as e: call(fitted)

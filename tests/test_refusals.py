@@ -21,16 +21,16 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
 
 @pytest.mark.parametrize('call,error,words_', [
     # rows
-    (lambda: Embedding(3, 2)([1, 2]), TypeError, '`index` must be a tensor of whole numbers, got list'),
+    (lambda: Embedding(3, 2)([1, 2]), TypeError, '`index` must be a tensor of integers, got list'),
     (lambda: Embedding(3, 2)(torch.tensor([1, 0], dtype=torch.uint8)), TypeError, '`index` must hold int64 or int32 row numbers, got torch.uint8'),
     (lambda: one_hot(torch.tensor([3]), 3), IndexError, '`index` must lie in 0…2, got 1 outside: 3'),
-    (lambda: DotProductBias(3, 3)(torch.ones(1, 2)), TypeError, '`x` must hold whole numbers, got torch.float32'),
+    (lambda: DotProductBias(3, 3)(torch.ones(1, 2)), TypeError, '`x` must hold integers, got torch.float32'),
     # sizes
     (lambda: create_params(3, std=-1), ValueError, '`std` must be a finite number of at least 0, got -1'),
-    (lambda: one_hot(torch.tensor([0]), 0), ValueError, '`n` must be a whole number of at least 1, got 0'),
-    (lambda: Embedding(0, 3), ValueError, '`n` must be a whole number of at least 1, got 0'),
-    (lambda: DotProductBias(3, 0), ValueError, '`n_items` must be a whole number of at least 1, got 0'),
-    (lambda: DotProductBias(3, 3, 1.5), TypeError, '`n_factors` must be a whole number of at least 1, got 1.5'),
+    (lambda: one_hot(torch.tensor([0]), 0), ValueError, '`n` must be an integer of at least 1, got 0'),
+    (lambda: Embedding(0, 3), ValueError, '`n` must be an integer of at least 1, got 0'),
+    (lambda: DotProductBias(3, 0), ValueError, '`n_items` must be an integer of at least 1, got 0'),
+    (lambda: DotProductBias(3, 3, 1.5), TypeError, '`n_factors` must be an integer of at least 1, got 1.5'),
     (lambda: DotProductBias(3, 3, y_range=5), TypeError, '`y_range` must be a pair (low, high), got 5'),
     (lambda: DotProductBias(3, 3, y_range=('a', 5)), TypeError, "`y_range` must be a finite number, got 'a'"),
     (lambda: check_range(float('inf'), 'wd', low=0), ValueError, '`wd` must be a finite number of at least 0, got inf'),
@@ -47,7 +47,7 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
     (lambda: table(rating=[1j]*8), TypeError, "`df['rating']` must hold numbers, got complex128"),
     (lambda: RatingsData.from_df(TABLE, user=['user']), TypeError, "`user` must be the name of one column, got ['user']"),
     (lambda: RatingsData.from_df(TABLE, item='user'), ValueError, "`user`, `item` and `rating` must be three columns, got ['user', 'user', 'rating']"),
-    (lambda: RatingsData.from_df(TABLE, seed=-1), ValueError, '`seed` must be a whole number of at least 0, got -1'),
+    (lambda: RatingsData.from_df(TABLE, seed=-1), ValueError, '`seed` must be an integer of at least 0, got -1'),
     (lambda: RatingsData.from_df(pd.concat([TABLE, TABLE.user], axis=1)), ValueError, '`df` must have columns of different names'),
     (lambda: RatingsData.from_df(TABLE, valid_pct=1), ValueError, '`valid_pct` must be less than 1'),
     # names
@@ -66,11 +66,11 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
     (lambda: evaluate(torch.nn.Identity(), (torch.ones(3), torch.ones(3)), torch.nn.MSELoss(reduction='none')), ValueError,
      '`loss` must give one number, got shape (3,): take its mean'),
     (lambda: evaluate(torch.nn.Identity(), (torch.ones(3), torch.ones(3)), lambda p, y: 0.), TypeError, '`loss` must give a tensor, got float'),
-    (lambda: list(batches((torch.ones(3),), -2)), ValueError, '`bs` must be a whole number of at least 1, got -2'),
+    (lambda: list(batches((torch.ones(3),), -2)), ValueError, '`bs` must be an integer of at least 1, got -2'),
     (lambda: evaluate(torch.nn.Linear(1, 1), (torch.ones(3, 1),)), TypeError, '`data` must be a tuple of tensors (inputs, …, target), got (Tensor)'),
     # pictures
     (lambda: show_images(torch.ones(3, 2, 2), axes=show_images(torch.ones(2, 2, 2))), ValueError, '`axes` must have a place for each of 3 images, got 2'),
-    (lambda: show_points(torch.ones(2, 2), ['a', 'b'], n_names=-1), ValueError, '`n_names` must be a whole number of at least 0, got -1'),
+    (lambda: show_points(torch.ones(2, 2), ['a', 'b'], n_names=-1), ValueError, '`n_names` must be an integer of at least 0, got -1'),
     (lambda: show_matrix(torch.ones(2, 2), vmax=0), ValueError, '`vmax` must be a finite number greater than 0, got 0'),
 ])
 def test_it_is_refused_in_words(call, error, words_):

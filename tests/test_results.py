@@ -2,6 +2,7 @@
 import json
 
 from conftest import ROOT
+from test_layers import ABOUT
 
 
 def load(name:str)->dict: return json.loads((ROOT/'benchmarks'/'results'/f'{name}.json').read_text(encoding='utf-8'))
@@ -82,8 +83,7 @@ def test_ten_million_ratings():
 def test_a_module_costs_little_more_than_torch():
     costs = load('imports')['over_torch_seconds']
     modules = {f'lesson8lib.{p.stem}' for p in (ROOT/'lesson8lib').glob('[a-z]*.py')}
-    about = {'lesson8lib.entity'}  # is about scikit-learn, and pays for its import
-    assert modules <= set(costs) and max(costs[m] for m in modules-about)<=.3
+    assert modules <= set(costs) and max(costs[m] for m in modules-{f'lesson8lib.{m}' for m in ABOUT})<=.3
 
 
 def test_results_say_where_they_came_from():

@@ -142,8 +142,8 @@ def test_frozen_and_shared_parameters():
 
 
 @pytest.mark.parametrize('wrong,error,words_', [
-    ({'epochs': 1.5}, TypeError, '`epochs` must be a whole number of at least 1, got 1.5'),
-    ({'bs': 0}, ValueError, '`bs` must be a whole number of at least 1, got 0'),
+    ({'epochs': 1.5}, TypeError, '`epochs` must be an integer of at least 1, got 1.5'),
+    ({'bs': 0}, ValueError, '`bs` must be an integer of at least 1, got 0'),
     ({'lr': -1}, ValueError, '`lr` must be a finite number greater than 0, got -1'),
     ({'wd': float('nan')}, ValueError, '`wd` must be a finite number of at least 0, got nan'),
     ({'train': torch.zeros(3)}, TypeError, '`train` must be a tuple of tensors'),
