@@ -1,6 +1,6 @@
 """Bad input is refused in words, and two tensors are the same only when everything about them is
 
-Bad input refused in words, and results proved equal: `check_axes`, `check_range`, `check_interval`, `check_index`, `check_table`, `check_numbers`, `check_kind`, `unknown_names`, `test_same`, `test_same_fn`. PyTorch's equivalent of the last two: `torch.testing.assert_close`.
+Bad input refused in words, and results proved equal: `check_axes`, `check_range`, `check_interval`, `check_index`, `check_table`, `check_column`, `check_numbers`, `check_kind`, `unknown_names`, `test_same`, `test_same_fn`. PyTorch's equivalent of the last two: `torch.testing.assert_close`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/checks.html.md"""
 
@@ -8,7 +8,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/checks.html.md"""
 
 # %% auto #0
 __all__ = ['test_same', 'test_same_fn', 'check_axes', 'check_range', 'check_interval', 'check_index', 'unknown_names',
-           'check_table', 'check_numbers', 'check_kind', 'warn_of_numbers']
+           'check_column', 'check_table', 'check_numbers', 'check_kind', 'warn_of_numbers']
 
 # %% ../nbs/00_checks.ipynb #9457c4a7
 import math
@@ -248,6 +248,17 @@ def _plain_column(column, label:str)->'pandas.Series':
     return _plain_objects(column.astype(object).where(column.notna(), None), label)
 
 # %% ../nbs/00_checks.ipynb #509d5dec
+def check_column(
+    values:Iterable, # a column: of pandas, polars or pyarrow, an array, a tensor, a list
+    label:str, # what the caller's user calls it
+)->'pandas.Series': # NumPy's numbers, nullable integers where some are missing, booleans, text, categories
+    "A column of one of few kinds; integers keep every digit. Raises TypeError for dates and times, and for cells that are lists"
+    import pandas as pd
+    if isinstance(values, Tensor): values = values.detach().cpu().numpy()
+    if hasattr(values, 'null_count') and hasattr(values, 'dtype'): values = _from_polars(values)
+    elif not isinstance(values, (pd.Series, pd.Index)) and not hasattr(values, '__array__'): values = list(values)
+    return _plain_column(pd.Series(values, dtype=object) if isinstance(values, list) else pd.Series(values), label)
+
 def check_table(
     df:'pandas.DataFrame', # a table: of pandas, Arrow-backed or not, of polars, or of pyarrow
     columns:Iterable|None=None, # the columns that are needed; all if None

@@ -31,7 +31,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .checks import unknown_names
+from .checks import check_column, check_range, unknown_names
 
 if TYPE_CHECKING: import pandas
 
@@ -48,19 +48,21 @@ class Vocab:
     ):
         import pandas as pd
         if isinstance(items, str): raise TypeError(f'`items` must be a column of names, got one text, {items!r}')
-        column = pd.Series(items if hasattr(items, '__array__') else list(items))
+        column = check_column(items, 'items')
         if column.isna().any(): raise ValueError(f'`items` must have a name in every row, got {int(column.isna().sum())} missing {kind}s')
         names = column.unique().tolist()
         if not names: raise ValueError(f'`items` must hold at least one {kind}, got none')
-        kinds = {type(n).__name__ for n in names} if column.dtype.kind not in 'mM' else {str(column.dtype)}
+        kinds = {type(n).__name__ for n in (column if column.dtype==object else names)}  # 1 and True are one name to pandas
         if kinds not in ({'int'}, {'str'}): raise TypeError(f'`items` must be all str or all int, got {kind}s of type {", ".join(sorted(kinds))}')
         if self.na in names: raise ValueError(f'`items` must not contain {self.na!r}, which stands for unknown {kind}s')
         self.kind = kind
         self._names = pd.Index([self.na, *sorted(names)], dtype=object)
 
     def __len__(self)->int: return len(self._names)
-    def __getitem__(self, i:int): return self._names[i]
-    def __contains__(self, name)->bool: return name!=self.na and name in self._names
+    def __getitem__(self, i:int):
+        if not -len(self)<=check_range(i, 'i', whole=True)<len(self): raise IndexError(f'`i` must lie in 0…{len(self)-1}, got {i}')
+        return self._names[i]
+    def __contains__(self, name)->bool: return isinstance(name, str|Integral) and not isinstance(name, bool) and name!=self.na and name in self._names
     def __eq__(self, other)->bool: return isinstance(other, Vocab) and self._names.equals(other._names)
     def __repr__(self)->str: return f'Vocab({len(self)} {self.kind}s: {", ".join(map(str, self._names[:4]))}{", …" if len(self)>4 else ""})'
 
@@ -68,16 +70,17 @@ class Vocab:
         names, # one name, or a column of them
         unknown:str='raise', # 'raise': refuse names that are not known; 'na': give them row 0
     )->Int[Tensor, '...']: # row numbers: one, or (n,)
-        "Row numbers of `names`. Raises KeyError for unknown ones: how many, the first few, the nearest known name"
+        "Indices of `names`. Raises KeyError for unknown ones: how many, the first few, the nearest known name"
+        import pandas as pd
         if unknown not in ('raise', 'na'): raise ValueError(f"`unknown` must be 'raise' or 'na', got {unknown!r}")
         one = isinstance(names, str|Integral)
         column = [names] if one else _column(names)
-        if any(isinstance(n, bool) for n in column): raise TypeError('`names` must be str or int, got bool')
-        rows = self._names.get_indexer(column)
+        if any(isinstance(n, (bool, np.bool_)) for n in column): raise TypeError('`names` must be str or int, got bool')
+        rows = self._names.get_indexer(pd.Index(column, dtype=object))  # as objects: beside a missing one, integers would become floats
         rows[rows==0] = -1  # '#na#' is no name that one may ask for
         if unknown=='raise' and (rows<0).any():
             missing = [n for n,row in zip(column, rows, strict=True) if row<0]
-            raise unknown_names(list(dict.fromkeys(missing)), self._names[1:].tolist(), self.kind)
+            raise unknown_names(list(dict.fromkeys(missing)), self._names[1:], self.kind)
         rows = torch.from_numpy(rows.clip(0).astype(np.int64))
         return rows[0] if one else rows
 
