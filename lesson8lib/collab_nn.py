@@ -19,11 +19,11 @@ from fastcore.basics import patch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .checks import check_axes, check_index, check_range
-from .collab import RatingsData, _check_sizes, _rows, sigmoid_range
+from .checks import check_axes, check_column, check_index, check_interval, check_numbers, check_range, check_sizes, check_table, warn_of_numbers
+from .collab import RatingsData, _rows, sigmoid_range
 from .data import Vocab
 from .embedding import create_params
-from .training import _mode, evaluate
+from .training import evaluate, evaluation_copy
 
 if TYPE_CHECKING: import pandas
 
@@ -41,8 +41,9 @@ def _linear(n_in:int, n_out:int, bias:bool, generator)->nn.Linear:
     for q in linear.parameters(): nn.init.uniform_(q, -n_in**-.5, n_in**-.5, generator=generator)
     return linear
 
-def _check_dropout(p:float, name:str)->None:
-    if check_range(p, name, low=0)>=1: raise ValueError(f'`{name}` must be less than 1, or nothing is left, got {p}')
+def _check_dropout(p:float, name:str)->float:
+    if (p := check_range(p, name, low=0))>=1: raise ValueError(f'`{name}` must be less than 1, or nothing is left, got {p}')
+    return p
 
 # %% ../nbs/24_collab_nn.ipynb #c5b3dc31
 def _dense(sizes:Sequence[int], use_bn:bool, p:float, generator)->nn.Sequential:
@@ -71,16 +72,12 @@ class CollabNN(nn.Module):
     ):
         "Small random rows, and layers that start as PyTorch's do"
         super().__init__()
-        for sz,name in ((user_sz, 'user_sz'), (item_sz, 'item_sz')):
-            if not isinstance(sz, (tuple, list)) or len(sz)!=2: raise TypeError(f'`{name}` must be a pair (rows, numbers in a row), got {sz!r}')
-        _check_sizes(user_sz[0], item_sz[0], user_sz[1], y_range)
-        if not isinstance(layers, (tuple, list)): raise TypeError(f'`layers` must be a list of sizes, got {layers!r}')
-        for n in layers: check_range(n, 'layers', low=1, whole=True)
-        _check_dropout(p, 'p')
+        user_sz, item_sz = check_sizes(user_sz, 'user_sz', 2), check_sizes(item_sz, 'item_sz', 2)
+        layers, p = check_sizes(layers, 'layers'), _check_dropout(p, 'p')
         self.user_factors = create_params(*user_sz, generator=generator)
         self.item_factors = create_params(*item_sz, generator=generator)
         self.layers = _dense([user_sz[1]+item_sz[1], *layers, 1], use_bn, p, generator)
-        self.y_range = y_range
+        self.y_range = check_interval(y_range, 'y_range')
 
     def forward(self,
         x:Int[Tensor, 'b 2'], # row numbers of users and items
@@ -96,18 +93,22 @@ class Metadata:
     """What is known of users or items beside their ratings, as numbers
 
     Columns of numbers are standardized, a missing one counts as average; of columns of text each word becomes a column of 0 and 1.
-    Raises KeyError for missing columns and for words that were not in the table it was made of."""
+    Raises KeyError for missing columns and for words that were not in the table it was made of, TypeError for dates, ValueError for infinity and
+    for a column that is missing in every row."""
     def __init__(self,
-        df:'pandas.DataFrame', # a row for each user or item; where a name comes twice, its first row counts
+        df:'pandas.DataFrame', # a row for each user or item, of pandas or polars; where a name comes twice, its first row counts
         name:str, # column with the names
         columns:Sequence[str], # columns to use
     ):
-        import pandas as pd
         if isinstance(columns, str): raise TypeError(f'`columns` must be a list of columns, got one text, {columns!r}')
         self.name, self.used = name, list(columns)
+        if twice := [c for c in self.used if self.used.count(c)>1]: raise ValueError(f'`columns` must name each column once, got {twice[0]!r} twice')
+        if not self.used: raise ValueError('`columns` must name at least one column, got none')
         df = self._table(df).drop_duplicates(name)
-        self.scale = {c: (float(df[c].mean()), float(df[c].std()) or 1.) for c in columns if pd.api.types.is_numeric_dtype(df[c])}
-        self.words = {c: sorted({w for ws in _words(df[c], c) for w in ws}) for c in columns if c not in self.scale}
+        if empty := [c for c in self.used if df[c].isna().all()]: raise ValueError(f'`df[{empty[0]!r}]` must have a value in some row, got none')
+        self.scale = {c: _mean_and_std(_as_numbers(df[c], c)) for c in self.used if _is_numeric(df[c])}
+        self.words = {c: sorted({w for ws in _words(df[c], c) for w in ws}) for c in self.used if c not in self.scale}
+        for c in self.words: warn_of_numbers(df[c], f'df[{c!r}]')
         self.columns = [*self.scale, *(f'{c}={w}' for c,words in self.words.items() for w in words)]
 
     def __len__(self)->int: return len(self.columns)
@@ -120,7 +121,7 @@ class Metadata:
         df = self._table(df)
         table = torch.zeros(len(df), len(self))
         for i,(c,(mean,std)) in enumerate(self.scale.items()):
-            table[:,i] = torch.tensor(((df[c].astype(float)-mean)/std).fillna(0.).to_numpy(dtype='float32'))
+            table[:,i] = torch.tensor(((_as_numbers(df[c], c)-mean)/std).fillna(0.).to_numpy())
         place = {column: i for i,column in enumerate(self.columns)}
         for c,known in self.words.items():
             cells = _words(df[c], c)
@@ -129,12 +130,11 @@ class Metadata:
         return table if vocab is None else self._spread(table, df[self.name], vocab)
 
     def _table(self, df):
-        import pandas as pd
-        if not isinstance(df, pd.DataFrame): raise TypeError(f'`df` must be a pandas DataFrame, got {type(df).__name__}')
-        wanted = [self.name, *self.used]
-        missing = [c for c in wanted if c not in df.columns]
-        if missing: raise KeyError(f'`df` must have the columns {wanted}; missing: {missing}, there are: {list(df.columns)}')
-        return df[wanted].reset_index(drop=True)
+        "The columns in use, categories as what they hold"
+        df = check_table(df, [self.name, *self.used], fewest=0).reset_index(drop=True)
+        for c in df:
+            if str(df[c].dtype)=='category': df[c] = check_column(df[c].astype(object), f'df[{c!r}]')
+        return df
 
     def _spread(self, table:Tensor, names, vocab:Vocab)->Tensor:
         "The rows of `table` in the order of a vocabulary"
@@ -145,58 +145,81 @@ class Metadata:
         return encoded
 
 # %% ../nbs/24_collab_nn.ipynb #1c159837
+def _is_numeric(column)->bool:
+    "Numbers, or True and False, which count as 1 and 0"
+    import pandas as pd
+    return pd.api.types.is_numeric_dtype(column) or pd.api.types.infer_dtype(column)=='boolean'
+
+def _as_numbers(column, name:str)->'pandas.Series': return check_numbers(column.astype('float64') if _is_numeric(column) else column, f'df[{name!r}]')
+
+def _mean_and_std(column)->tuple[float, float]:
+    "Mean and standard deviation; 1 for a column that does not vary, which becomes zeros"
+    return float(column.mean()), float(column.std()) if column.nunique()>1 else 1.
+
 def _words(column, name:str)->list[list[str]]:
     "The words of each cell; none where it is missing"
-    import pandas as pd
     cells = column.astype(object).where(column.notna(), '')
     wrong = next((c for c in cells if not isinstance(c, str)), None)
-    if wrong is not None or pd.api.types.is_datetime64_any_dtype(column): raise TypeError(f'`df[{name!r}]` must hold numbers or text, got {wrong!r} among its values')
+    if wrong is not None: raise TypeError(f'`df[{name!r}]` must hold numbers or text, got {wrong!r} among its values')
     return [[w.strip() for w in cell.split('|') if w.strip()] for cell in cells]
 
 # %% ../nbs/24_collab_nn.ipynb #f63d3ae6
 class Rows(nn.Module):
-    "The row of each user (or item): numbers of its own, plus what its metadata say, plus what the company it was seen in says"
+    "The embedding of each user (or item): numbers of its own, plus what its metadata say, plus what those say with whom it has ratings"
     def __init__(self,
-        n:int, # how many rows
-        n_numbers:int, # numbers in a row
-        meta:Float[Tensor, 'n m']|None=None, # what is known of each
-        seen:Float[Tensor, 'n o']|None=None, # for each which of the others it was seen with: 1/√count or 0
+        n:int, # number of users (or items)
+        n_numbers:int, # size of an embedding
+        meta:Float[Tensor, 'n m']|None=None, # metadata of each
+        seen:Int[Tensor, 'r 2']|None=None, # ratings: index of the user (or item), and of the other side
+        n_others:int|None=None, # number of items (or users) on the other side; needed with `seen`
         hide:float=0., # probability to hide the own numbers in training, in [0, 1], so that the rest learns to do without them
-        generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
+        generator:torch.Generator|None=None, # source of the initial weights; PyTorch's global one if None
     ):
         super().__init__()
         self.own, self.hide = create_params(n, n_numbers, generator=generator), check_range(hide, 'hide', low=0, high=1)
         self.register_buffer('meta', meta)
-        self.register_buffer('seen', seen, persistent=False)
         if meta is not None: self.from_meta = create_params(meta.shape[1], n_numbers, generator=generator)
-        if seen is not None: self.from_seen = create_params(seen.shape[1], n_numbers, generator=generator)
+        self.n_others = None if seen is None else check_range(n_others, 'n_others', low=1, whole=True)
+        # all pairs in one sorted column, and where each user's begin: memory grows with the ratings, not with users times items
+        pairs = None if seen is None else (seen[:,0].long()*self.n_others + seen[:,1].long()).unique()
+        self.register_buffer('pairs', pairs, persistent=False)
+        self.register_buffer('starts', None if seen is None else torch.searchsorted(pairs, torch.arange(n+1)*self.n_others), persistent=False)
+        if seen is not None: self.from_seen = create_params(self.n_others, n_numbers, generator=generator)
 
     def typical(self)->Float[Tensor, ' f']: return self.own[1:].detach().mean(0)
 
+    def company(self,
+        index:Int[Tensor, ' b'], # which embeddings
+        other:Int[Tensor, ' b']|None=None, # left out: or a training rating would give itself away
+    )->Float[Tensor, 'b f']: # sum of `from_seen` over all with whom each has a rating, divided by √count
+        "What it says of a user which items have been rated, whatever the ratings. Source: Koren 2008, equation 15"
+        count = self.starts[index+1]-self.starts[index]  # (b)
+        ends = count.cumsum(0)
+        at = torch.arange(int(ends[-1]) if len(ends) else 0, device=index.device) + (self.starts[index]-ends+count).repeat_interleave(count)
+        others = self.pairs[at]%self.n_others  # (ratings of all in the batch)
+        weight = torch.ones_like(others, dtype=self.from_seen.dtype) if other is None else (others!=other.repeat_interleave(count)).to(self.from_seen)
+        if len(index)*self.n_others<=2**24:  # a matrix of at most 64 MB for one batch: its product is twice as fast as the sums one by one
+            row = torch.arange(len(index), device=index.device).repeat_interleave(count)
+            total = weight.new_zeros(len(index), self.n_others).index_put((row, others), weight) @ self.from_seen  # (b, o) @ (o, f)
+        else: total = nn.functional.embedding_bag(others, self.from_seen, ends-count, mode='sum', per_sample_weights=weight)  # -> (b, f)
+        return total/count.clamp(min=1).to(total).sqrt()[:,None]
+
     def forward(self,
-        index:Int[Tensor, ' b'], # which rows
+        index:Int[Tensor, ' b'], # which embeddings
         other:Int[Tensor, ' b']|None=None, # with whom the rating is, left out of `seen`; without it nothing is hidden, either
-    )->Float[Tensor, 'b f']: # the rows
+    )->Float[Tensor, 'b f']: # the embeddings
         "Look up, and add what is known"
+        index, other = index.long(), None if other is None else other.long()
         rows = self.own[index]
         if self.training and self.hide and other is not None: rows = torch.where(torch.rand(len(index), 1, device=rows.device)<self.hide, self.typical(), rows)
         if self.meta is not None: rows = rows + self.meta[index] @ self.from_meta  # (b, m) @ (m, f)
-        if self.seen is None: return rows
-        seen = self.seen[index]
-        if other is not None: seen = seen.scatter(1, other[:,None], 0.)  # or the training rows would give themselves away
-        return rows + seen @ self.from_seen  # (b, o) @ (o, f)
+        return rows if self.pairs is None else rows + self.company(index, other)
 
 # %% ../nbs/24_collab_nn.ipynb #cbdd7f9b
-def _seen(x:Tensor, n_users:int, n_items:int)->tuple[Tensor, Tensor]:
-    "Who was seen with what in the rows `x`, for users and for items, each row of length 1"
-    met = torch.zeros(n_users, n_items)
-    met[x[:,0],x[:,1]] = 1.
-    return tuple(m/m.sum(1, keepdim=True).clamp(min=1.).sqrt() for m in (met, met.T.contiguous()))
-
 def _check_meta(meta, n:int, name:str)->None:
     if meta is None: return
     if check_axes(meta, 'n m', name, kind='float')[0]!=n: raise ValueError(f'`{name}` must have a row for each of {n}, got {len(meta)}')
-    if meta.dtype!=torch.float32: raise TypeError(f'`{name}` must be of float32, as the rows are, got {meta.dtype}')
+    if meta.dtype!=torch.get_default_dtype(): raise TypeError(f'`{name}` must be of {torch.get_default_dtype()}, as the embeddings are, got {meta.dtype}')
     if not meta.isfinite().all(): raise ValueError(f'`{name}` must hold finite numbers, got NaN or infinity')
 
 # %% ../nbs/24_collab_nn.ipynb #d282d761
@@ -229,17 +252,16 @@ class HybridCollab(nn.Module):
     ):
         "Small random numbers everywhere"
         super().__init__()
-        _check_sizes(n_users, n_items, n_factors, y_range)
+        n_users, n_items, n_factors = (check_range(n, name, low=1, whole=True) for n,name in (
+            (n_users, 'n_users'), (n_items, 'n_items'), (n_factors, 'n_factors')))
         for meta,n,name in ((user_meta, n_users, 'user_meta'), (item_meta, n_items, 'item_meta')): _check_meta(meta, n, name)
-        for value,name in ((hide_users, 'hide_users'), (hide_items, 'hide_items')): check_range(value, name, low=0, high=1)
-        _check_dropout(p, 'p')
-        check_range(n_hidden, 'n_hidden', low=0, whole=True)
-        if rated is not None: _rows(rated, n_users, n_items, 'rated')
-        by_user, by_item = (None, None) if rated is None else _seen(rated, n_users, n_items)
-        self.users = Rows(n_users, n_factors+1, user_meta, by_user, hide_users, generator)  # the last number is the bias
-        self.items = Rows(n_items, n_factors+1, item_meta, by_item, hide_items, generator)
+        hide_users, hide_items = (check_range(p, name, low=0, high=1) for p,name in ((hide_users, 'hide_users'), (hide_items, 'hide_items')))
+        p, n_hidden = _check_dropout(p, 'p'), check_range(n_hidden, 'n_hidden', low=0, whole=True)
+        if rated is not None: rated = torch.stack(_rows(rated, n_users, n_items, 'rated'), 1)
+        self.users = Rows(n_users, n_factors+1, user_meta, rated, n_items, hide_users, generator)  # the last number is the bias
+        self.items = Rows(n_items, n_factors+1, item_meta, None if rated is None else rated.flip(1), n_users, hide_items, generator)
         self.net = _dense([2*n_factors, n_hidden, 1], False, p, generator) if n_hidden else None
-        self.y_range = y_range
+        self.y_range = check_interval(y_range, 'y_range')
 
     def rate(self,
         users:Float[Tensor, 'b f'], # rows of users, the bias last
@@ -281,23 +303,23 @@ def fold_in(
     """The row of somebody new, with everything else as it is
 
     The most probable row, if rows are normally distributed as those of the crowd, and ratings around the model's predictions."""
-    with _mode(model, training=False):
-        crowd, others = _crowd(model, data, of, meta), _side_rows(model, _other[of])
-        check_index(index, len(others), 'index')
-        check_axes(ratings, f'{len(index)}', 'ratings', kind='float')
-        ratings = ratings.to(crowd)
-        low, high = model.y_range or (-math.inf, math.inf)
-        wrong = ratings[~((ratings>=low) & (ratings<=high) & ratings.isfinite())]
-        if len(wrong): raise ValueError(f'`ratings` must be finite and lie in {low} … {high}, got {wrong[:3].tolist()}')
-        check_range(steps, 'steps', low=1, whole=True)
-        noise = evaluate(model, data.train)['loss'] if noise is None else check_range(noise, 'noise', above=0)
-        mean, precision = crowd.mean(0), torch.linalg.inv(torch.cov(crowd.T) + 1e-6*torch.eye(crowd.shape[1]).to(crowd))
-        def predict(row): return _rate(*((row.expand_as(others[index]), others[index]) if of=='user' else (others[index], row.expand_as(others[index]))), model)
-        row = mean
-        for _ in range(steps):
-            jacobian = torch.func.jacrev(predict)(row)  # (n, f+1): how each prediction moves with the row
-            pull = jacobian.T @ (ratings - predict(row) + jacobian@row)/noise + precision@mean
-            row = torch.linalg.solve(jacobian.T@jacobian/noise + precision, pull).detach()
+    model = evaluation_copy(model)
+    crowd, others = _crowd(model, data, of, meta), _side_rows(model, _other[of])
+    index = check_index(index, len(others), 'index')
+    check_axes(ratings, f'{len(index)}', 'ratings', kind='float')
+    ratings = ratings.to(crowd)
+    low, high = model.y_range or (-math.inf, math.inf)
+    wrong = ratings[~((ratings>=low) & (ratings<=high) & ratings.isfinite())]
+    if len(wrong): raise ValueError(f'`ratings` must be finite and lie in {low} … {high}, got {wrong[:3].tolist()}')
+    steps = check_range(steps, 'steps', low=1, whole=True)
+    noise = evaluate(model, data.train)['loss'] if noise is None else check_range(noise, 'noise', above=0)
+    mean, precision = crowd.mean(0), torch.linalg.inv(torch.cov(crowd.T) + 1e-6*torch.eye(crowd.shape[1]).to(crowd))
+    def predict(row): return _rate(*((row.expand_as(others[index]), others[index]) if of=='user' else (others[index], row.expand_as(others[index]))), model)
+    row = mean
+    for _ in range(steps):
+        jacobian = torch.func.jacrev(predict)(row)  # (n, f+1): how each prediction moves with the row
+        pull = jacobian.T @ (ratings - predict(row) + jacobian@row)/noise + precision@mean
+        row = torch.linalg.solve(jacobian.T@jacobian/noise + precision, pull).detach()
     return row[:-1], row[-1]
 
 # %% ../nbs/24_collab_nn.ipynb #cc519f1b
@@ -319,6 +341,7 @@ def _crowd(model, data, of:str, meta)->Float[Tensor, 'c f']:
     rows = getattr(model, f'{of}s', None)
     if rows is None or rows.meta is None: raise ValueError(f'`meta` must be left out: the model knows no metadata of {of}s')
     check_axes(meta, f'{rows.meta.shape[1]}', 'meta', kind='float')
+    if not meta.isfinite().all(): raise ValueError('`meta` must hold finite numbers, got NaN or infinity')
     return (rows.own[there] + meta@rows.from_meta).detach()
 
 # %% ../nbs/24_collab_nn.ipynb #78951b21

@@ -23,8 +23,8 @@ from fastcore.basics import patch
 from jaxtyping import Float
 from torch import Tensor
 
-from .checks import check_range
-from .collab import DotProductBias, RatingsData, _check_ratings, _check_sizes, sigmoid_range
+from .checks import check_interval, check_range, check_table
+from .collab import DotProductBias, RatingsData, check_ratings, sigmoid_range
 from .collab_nn import fold_in as solve_row
 from .data import Vocab
 from .interpret import nearest
@@ -49,9 +49,10 @@ class Recommender:
         rating:str='rating', # column of ratings
         seed:int=42, # of first weights and order of training
     ):
-        for value,name in ((n_factors, 'n_factors'), (epochs, 'epochs'), (1 if bs is None else bs, 'bs')): check_range(value, name, low=1, whole=True)
-        if y_range is not None: _check_sizes(1, 1, 1, y_range)
-        self.n_factors, self.epochs, self.lr, self.wd, self.bs, self.y_range, self.seed = n_factors, epochs, lr, wd, bs, y_range, seed
+        self.n_factors, self.epochs = (check_range(value, name, low=1, whole=True) for value,name in ((n_factors, 'n_factors'), (epochs, 'epochs')))
+        self.bs = None if bs is None else check_range(bs, 'bs', low=1, whole=True)
+        self.lr, self.wd, self.seed = check_range(lr, 'lr', above=0), check_range(wd, 'wd', low=0), check_range(seed, 'seed', low=0, whole=True)
+        self.y_range = check_interval(y_range, 'y_range')
         self.user, self.item, self.rating = user, item, rating
         self.model = None
 
@@ -67,28 +68,21 @@ class Recommender:
         progress:bool=True, # show a progress bar?
     )->'Recommender': # itself
         "Learn from all rows. Raises as `RatingsData.from_df` does"
-        data = RatingsData.from_df(_pandas(df, 'df'), self.user, self.item, self.rating, valid_pct=0.)
+        data = RatingsData.from_df(df, self.user, self.item, self.rating, valid_pct=0.)
         y_range, bs = _fitting(data.train[1], self.y_range, self.rating), self.bs or min(max(2**round(math.log2(len(df)/160 + 1)), 64), 16384)
         model = DotProductBias(len(data.users), len(data.items), self.n_factors, y_range, generator=new_generator(self.seed))
-        history = fit(model, data.train, epochs=self.epochs, lr=self.lr, wd=self.wd, bs=bs, seed=self.seed, progress=progress)
+        history = fit(model, data.train, epochs=self.epochs, lr=self.lr, wd=self.wd, bs=bs, seed=self.seed, progress=progress, interruptible=False)
         _settle(model, data.train[0])
         self.data, self.model, self.history = data, model, history  # only now: a fit that fails leaves what was learned before
         return self
 
 # %% ../nbs/42_recommender.ipynb #074de2a6
-def _pandas(df, name:str):
-    "A pandas table; one of polars is copied"
-    import pandas as pd
-    if isinstance(df, pd.DataFrame): return df
-    if not hasattr(df, 'get_columns'): raise TypeError(f'`{name}` must be a DataFrame of pandas or polars, got {type(df).__name__}')
-    return pd.DataFrame({column.name: column.to_list() if column.dtype.is_nested() or not column.dtype.is_numeric() else column.to_numpy() for column in df.get_columns()})
-
 def _fitting(y:Tensor, y_range, column:str)->tuple[float, float]:
     "The range of predictions: as asked for, if no rating lies outside; else an eighth wider than the ratings on both sides"
     low, high = y.min().item(), y.max().item()
     if y_range is None: return low-((high-low)/8 or .5), high+((high-low)/8 or .5)
     if low<y_range[0] or high>y_range[1]: raise ValueError(f'`y_range` must hold all ratings of `df[{column!r}]`, {low} … {high}, got {y_range}')
-    return tuple(y_range)
+    return y_range
 
 def _row(vocab:Vocab, name, argument:str)->int:
     "Row number of one name"
@@ -115,12 +109,10 @@ def predict(self:Recommender,
 )->'pandas.Series': # predicted ratings, with the index of `df`
     "What each of these users will give that item. Raises KeyError for unknown names and missing columns"
     import pandas as pd
-    df, model = _pandas(df, 'df'), _fitted(self)
-    missing = [c for c in (self.user, self.item) if c not in df.columns]
-    if missing: raise KeyError(f'`df` must have the columns {[self.user, self.item]}; missing: {missing}, there are: {list(df.columns)}')
+    df, model = check_table(df, [self.user, self.item], fewest=0), _fitted(self)
     x = torch.stack([self.data.users.index(df[self.user], unknown), self.data.items.index(df[self.item], unknown)], 1)
     with torch.no_grad(): preds = [model(part) for part in x.split(65536)]
-    return pd.Series(torch.cat(preds) if preds else [], index=df.index, name='prediction', dtype='float32')
+    return pd.Series(torch.cat(preds) if preds else [], index=df.index, name='prediction', dtype=str(model.user_bias.dtype).removeprefix('torch.'))
 
 # %% ../nbs/42_recommender.ipynb #cca7db49
 @patch
@@ -198,7 +190,7 @@ def fold_in(self:Recommender,
     if not isinstance(ratings, Mapping): raise TypeError(f'`ratings` must be a dict of item -> rating, got {type(ratings).__name__}')
     for item,value in ratings.items(): check_range(value, f'ratings[{item!r}]', low=low, high=high)
     rows = self.data.items.index(list(ratings))
-    factors, bias = solve_row(model, self.data, rows, torch.tensor(list(ratings.values()), dtype=torch.float32))
+    factors, bias = solve_row(model, self.data, rows, torch.tensor([float(r) for r in ratings.values()]))
     allowed = _counts(self)>=min_ratings
     allowed[rows] = False
     return _best(self, _scores(model, factors, bias), allowed, n)
@@ -214,12 +206,10 @@ def evaluate(self:Recommender,
 
     Rows with unknown users or items count as typical ones in the errors. Lists leave out what the user had rated before; users without a hit
     to be found are left out of ndcg and recall."""
-    df = _pandas(df, 'df')
     _fitted(self)
-    _check_ratings(df, self.user, self.item, self.rating, 0., fewest=1)
-    check_range(k, 'k', low=1, whole=True)
-    stars = torch.tensor(df[self.rating].to_numpy(dtype='float32'))
-    error = torch.tensor(self.predict(df, unknown='na').to_numpy(dtype='float32'))-stars
+    df, k = check_ratings(df, self.user, self.item, self.rating, fewest=1), check_range(k, 'k', low=1, whole=True)
+    stars = torch.tensor(df[self.rating].to_numpy(), dtype=torch.get_default_dtype())
+    error = torch.tensor(self.predict(df, unknown='na').to_numpy(), dtype=stars.dtype)-stars
     hits = stars>=(float(self.data.train[1].median()) if relevant is None else check_range(relevant, 'relevant'))
     x = torch.stack([self.data.users.index(df[self.user], 'na'), self.data.items.index(df[self.item], 'na')], 1)
     return {'rmse': error.square().mean().sqrt().item(), 'mae': error.abs().mean().item()} | _judge_lists(self, x, hits, k)
