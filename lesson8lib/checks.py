@@ -1,6 +1,6 @@
 """Bad input is refused in words, and two tensors are the same only when everything about them is
 
-Bad input refused in words, and results proved equal: `check_axes`, `check_range`, `check_interval`, `check_sizes`, `check_index`, `check_table`, `check_column`, `check_numbers`, `check_kind`, `unknown_names`, `test_same`, `test_same_fn`. PyTorch's equivalent of the last two: `torch.testing.assert_close`.
+Bad input refused in words, and results proved equal: `check_axes`, `check_range`, `check_interval`, `check_sizes`, `check_index`, `as_table`, `check_table`, `check_column`, `check_numbers`, `check_kind`, `unknown_names`, `test_same`, `test_same_fn`. PyTorch's equivalent of the last two: `torch.testing.assert_close`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/checks.html.md"""
 
@@ -8,8 +8,8 @@ Docs: https://lesson8lib.github.io/lesson8lib/checks.html.md"""
 
 # %% auto #0
 __all__ = ['test_same', 'test_same_fn', 'check_axes', 'check_range', 'check_interval', 'check_sizes', 'check_index',
-           'unknown_names', 'check_column', 'check_table', 'check_numbers', 'merges_in_float32', 'check_kind',
-           'warn_of_numbers']
+           'unknown_names', 'holds_times', 'check_column', 'as_table', 'check_table', 'holds_numbers', 'check_numbers',
+           'merges_in_float32', 'check_kind', 'warn_of_numbers']
 
 # %% ../nbs/00_checks.ipynb #9457c4a7
 import math
@@ -222,6 +222,14 @@ def _as_pandas(df, name:str)->'pandas.DataFrame':
 # %% ../nbs/00_checks.ipynb #ed4a5a9f
 _times = {'datetime64', 'datetime', 'date', 'timedelta64', 'timedelta', 'time', 'period'}
 
+def holds_times(
+    column:'pandas.Series', # a column of any kind
+)->bool: # does it hold dates, times or spans of time?
+    "Whether a column holds dates and the like, as Python's objects, as NumPy's or as categories"
+    import pandas as pd
+    values = column.dtype.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    return getattr(values.dtype, 'kind', 'O') in 'OMm' and pd.api.types.infer_dtype(values) in _times
+
 def _plain_objects(column, label:str)->'pandas.Series':
     "A column of Python objects as what all of them are: numbers, booleans, text"
     import pandas as pd
@@ -272,17 +280,15 @@ def check_column(
     elif not isinstance(values, (pd.Series, pd.Index)) and not hasattr(values, '__array__'): values = list(values)
     return _plain_column(pd.Series(values, dtype=object) if isinstance(values, list) else pd.Series(values), label)
 
-def check_table(
+def as_table(
     df:'pandas.DataFrame', # a table: of pandas, Arrow-backed or not, of polars, or of pyarrow
     columns:Iterable|None=None, # the columns that are needed; all if None
     name:str='df', # what the caller's user calls the table
     fewest:int=1, # smallest number of rows
-)->'pandas.DataFrame': # these columns: NumPy's numbers, nullable integers where some are missing, booleans, text, categories
-    """Refuse what is not a table with these columns; return the columns, of few kinds
+)->'pandas.DataFrame': # these columns, whatever they hold
+    """Refuse what is not a table with these columns; return them
 
-    Integers keep every digit. Decimal numbers, and objects that all are numbers, become numbers.
-    Raises TypeError for anything but a table, and for dates and times, KeyError for missing columns, ValueError for too few rows and for
-    columns without a name of their own."""
+    Raises TypeError for anything but a table, KeyError for missing columns, ValueError for too few rows and for columns without a name of their own."""
     df = _as_pandas(df, name)
     if df.columns.nlevels>1:
         raise ValueError(f'`{name}` must have columns with one name each, got a MultiIndex of {df.columns.nlevels} levels: join them first')
@@ -293,8 +299,20 @@ def check_table(
     if missing := [c for c in columns if c not in df.columns]:
         raise KeyError(f'`{name}` must have the columns {_first_names(columns)}; missing: {_first_names(missing)}, there are: {_first_names(df.columns)}')
     if len(df)<fewest: raise ValueError(f'`{name}` must have at least {"one row" if fewest==1 else f"{fewest} rows"}, got {len(df) or "none"}')
-    table = df[columns]
-    changed = {c: new for c in columns if (new := _plain_column(table[c], f'{name}[{c!r}]')) is not table[c]}
+    return df[columns]
+
+def check_table(
+    df:'pandas.DataFrame', # a table: of pandas, Arrow-backed or not, of polars, or of pyarrow
+    columns:Iterable|None=None, # the columns that are needed; all if None
+    name:str='df', # what the caller's user calls the table
+    fewest:int=1, # smallest number of rows
+)->'pandas.DataFrame': # these columns: NumPy's numbers, nullable integers where some are missing, booleans, text, categories
+    """Refuse what is not a table with these columns; return the columns, of few kinds
+
+    Integers keep every digit. Decimal numbers, and objects that all are numbers, become numbers. Raises as `as_table` does, and TypeError for dates
+    and times."""
+    table = as_table(df, columns, name, fewest)
+    changed = {c: new for c in table.columns if (new := _plain_column(old := table[c], f'{name}[{c!r}]')) is not old}
     table = table.copy(deep=False) if changed else table
     for c,column in changed.items(): table[c] = column
     return table
@@ -311,6 +329,13 @@ def _texts(column)->list:
     "The different values of a column of text; none where it holds anything else"
     values = column.dropna().unique().tolist()
     return values if all(isinstance(v, str) for v in values) else []
+
+def holds_numbers(
+    column:'pandas.Series', # of a table from `check_table`
+)->bool: # can it be taken for numbers?
+    "Whether a column holds numbers, or True and False, which count as 1 and 0"
+    import pandas as pd
+    return pd.api.types.is_numeric_dtype(column) or pd.api.types.infer_dtype(column)=='boolean'
 
 def check_numbers(
     column:'pandas.Series', # of a table from `check_table`

@@ -19,7 +19,8 @@ from fastcore.basics import patch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .checks import check_axes, check_column, check_index, check_interval, check_numbers, check_range, check_sizes, check_table, warn_of_numbers
+from .checks import (check_axes, check_column, check_index, check_interval, check_numbers, check_range, check_sizes, check_table,
+                               holds_numbers, warn_of_numbers)
 from .collab import RatingsData, _rows, sigmoid_range
 from .data import Vocab
 from .embedding import create_params
@@ -106,7 +107,7 @@ class Metadata:
         if not self.used: raise ValueError('`columns` must name at least one column, got none')
         df = self._table(df).drop_duplicates(name)
         if empty := [c for c in self.used if df[c].isna().all()]: raise ValueError(f'`df[{empty[0]!r}]` must have a value in some row, got none')
-        self.scale = {c: _mean_and_std(_as_numbers(df[c], c)) for c in self.used if _is_numeric(df[c])}
+        self.scale = {c: _mean_and_std(_as_numbers(df[c], c)) for c in self.used if holds_numbers(df[c])}
         self.words = {c: sorted({w for ws in _words(df[c], c) for w in ws}) for c in self.used if c not in self.scale}
         for c in self.words: warn_of_numbers(df[c], f'df[{c!r}]')
         self.columns = [*self.scale, *(f'{c}={w}' for c,words in self.words.items() for w in words)]
@@ -145,12 +146,7 @@ class Metadata:
         return encoded
 
 # %% ../nbs/24_collab_nn.ipynb #1c159837
-def _is_numeric(column)->bool:
-    "Numbers, or True and False, which count as 1 and 0"
-    import pandas as pd
-    return pd.api.types.is_numeric_dtype(column) or pd.api.types.infer_dtype(column)=='boolean'
-
-def _as_numbers(column, name:str)->'pandas.Series': return check_numbers(column.astype('float64') if _is_numeric(column) else column, f'df[{name!r}]')
+def _as_numbers(column, name:str)->'pandas.Series': return check_numbers(column.astype('float64') if holds_numbers(column) else column, f'df[{name!r}]')
 
 def _mean_and_std(column)->tuple[float, float]:
     "Mean and standard deviation; 1 for a column that does not vary, which becomes zeros"

@@ -20,28 +20,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from .checks import check_range, unknown_names
-from .tabular import TableData, TabularModel, _check_kind, _numbers
+from .checks import check_column, check_kind, check_numbers, check_range, check_sizes, check_table, holds_numbers, unknown_names
+from .tabular import TableData, TabularModel
 from .training import fit as fit_net
 from .training import new_generator
 
 if TYPE_CHECKING: import pandas
 
 # %% ../nbs/27_entity.ipynb #49dd5215
-_TIMES = {'datetime64', 'datetime', 'date', 'timedelta64', 'timedelta', 'time', 'period'}
-
-def _refuse_times(values, name:str)->None:
-    import pandas as pd
-    if (kind := pd.api.types.infer_dtype(values)) in _TIMES:
-        raise TypeError(f'`{name}` holds dates or times ({kind}), and one of tomorrow is none of them: '
-                        'make numbers of them, as the month, or the days since some day')
-
-def _plain(X:'pandas.DataFrame')->'pandas.DataFrame':
-    "Columns as what they hold: categories as their values, objects that all are numbers as numbers"
-    import pandas as pd
-    if X.columns.has_duplicates: raise ValueError(f'`X` must have columns of different names, got {list(X.columns)}')
-    X = X.astype({c: object for c in X.columns if isinstance(X[c].dtype, pd.CategoricalDtype)}).infer_objects()
-    for c in X.columns: _refuse_times(X[c], f'X[{c!r}]')
+def _plain(X)->'pandas.DataFrame':
+    "Columns of plain kinds, categories as what they hold"
+    X = check_table(X, name='X', fewest=0).copy(deep=False)
+    for c in X.columns[X.dtypes=='category']: X[c] = check_column(X[c].astype(object), f'X[{c!r}]')
     return X
 
 def _names(self)->list[str]:
@@ -51,7 +41,7 @@ def _names(self)->list[str]:
 def _table(self, X, y='no_validation', reset:bool=False):
     "`X` as a DataFrame and `y` as an array, checked as scikit-learn's own estimators check them"
     import pandas as pd
-    frame = _plain(X) if isinstance(X, pd.DataFrame) else None
+    frame = _plain(X) if hasattr(X, 'columns') else None
     checked = validate_data(self, X if frame is None else frame, y, reset=reset, dtype=None, ensure_all_finite='allow-nan',
                             ensure_min_samples=2 if reset else 1)
     array, y = checked if reset else (checked, None)
@@ -69,8 +59,7 @@ def _quantity(y:np.ndarray)->np.ndarray:
 def _target(y:np.ndarray, given)->tuple['pandas.Series', bool]:
     "What the net is to predict, and whether it is a quantity. `given`: `y` as it came, of a dtype that arrays may not have"
     import pandas as pd
-    dtype, y = getattr(given, 'dtype', None), pd.Series(y).infer_objects()
-    _refuse_times(y, 'y')
+    dtype, y = getattr(given, 'dtype', None), check_column(y, 'y')
     if n := int(y.isna().sum()): raise ValueError(f'`y` must have a value in every row, got {n} missing: leave these rows out')
     if isinstance(dtype, pd.CategoricalDtype): y = y.map(str)
     elif pd.api.types.is_bool_dtype(dtype): y = y.astype(bool)
@@ -79,6 +68,10 @@ def _target(y:np.ndarray, given)->tuple['pandas.Series', bool]:
     except TypeError: raise TypeError('`y` must hold values of one kind, all text or all numbers, got a mixture') from None
     if len(classes)<2: raise ValueError(f'`y` must have at least two classes, got only {classes[0]!r}')
     return y, False
+
+class _Features(TableData):
+    "A table whose columns the user of `EntityEncoder` knows as X and y"
+    def _label(self, c)->str: return 'y' if c==self.target else f'X[{c!r}]'
 
 # %% ../nbs/27_entity.ipynb #4a9650f5
 def _listed(given, name:str, what:str)->list:
@@ -120,12 +113,11 @@ def _out_names(names:list[str], widths:dict[str, int])->list[str]:
 
 # %% ../nbs/27_entity.ipynb #c1dd0199
 def _as_numbers(X:'pandas.DataFrame', chosen)->'pandas.DataFrame':
-    import pandas as pd
-    return X.astype({c: 'float64' for c in X if c not in chosen and pd.api.types.is_bool_dtype(X[c])})
+    return X.astype({c: 'float64' for c in X if c not in chosen and holds_numbers(X[c])})
 
 def _batch(n:int, bs:int)->int:
     "A batch size near `bs` that leaves no batch of a single row, of which batch normalization has no variance"
-    check_range(bs, 'bs', low=2, whole=True)
+    bs = check_range(bs, 'bs', low=2, whole=True)
     while n%bs==1: bs += 1
     return bs
 
@@ -167,21 +159,28 @@ class EntityEncoder(TransformerMixin, BaseEstimator):
     )->'EntityEncoder': # itself
         """Train a net to predict `y`, and keep what it learned of the names
 
-        Raises ValueError, TypeError or KeyError, in words, for what a net cannot learn from."""
-        for name in [a for a in vars(self) if a.endswith('_')]: delattr(self, name)  # if this fails, nothing of an earlier `fit` is left
+        Ctrl-C leaves what was learned before. Raises ValueError, TypeError or KeyError, in words, for what a net cannot learn from."""
+        before = {k: v for k,v in vars(self).items() if k.endswith('_')}
+        for name in before: delattr(self, name)  # if this fails, nothing of an earlier `fit` is left
+        try: return self._fit(X, y)
+        except KeyboardInterrupt:
+            vars(self).update(before)
+            raise
+
+    def _fit(self, X, y)->'EntityEncoder':
         X, checked = _table(self, X, y, reset=True)
         y, is_number = _target(checked, y)
         chosen, seed = _chosen(self.columns, X), int(check_random_state(self.random_state).randint(2**31))
-        wanted, layers = _widths(self.emb_szs, chosen, X), _listed(self.layers, 'layers', 'sizes')
+        wanted, layers = _widths(self.emb_szs, chosen, X), check_sizes(self.layers, 'layers')
         X, target = _as_numbers(X, chosen), 'y'
         while target in X: target += '_'
-        data = TableData(X.assign(**{target: y}), target, chosen, [c for c in X if c not in chosen], valid=0., seed=seed)
+        data = _Features(X.assign(**{target: y}), target, chosen, [c for c in X if c not in chosen], valid=0., seed=seed)
         emb_szs = [(n, wanted.get(c, width)) for c,(n,width) in zip(data.cat_names, data.emb_szs, strict=True)]
         _out_names(list(X), {c: width for c,(_,width) in zip(data.cat_names, emb_szs, strict=True)})
         model = TabularModel(emb_szs, len(data.cont_names), data.out_sz, layers, generator=new_generator(seed))
         loss = nn.functional.mse_loss if is_number else nn.functional.cross_entropy
         self.history_ = fit_net(model, data.train, loss=loss, epochs=self.epochs, lr=self.lr, wd=self.wd, bs=_batch(len(y), self.bs),
-                                seed=seed, progress=self.progress)
+                                seed=seed, progress=self.progress, interruptible=False)
         self.embeddings_ = {c: _with_average(data.embedding(model, c), data.train[0][:,i]) for i,c in enumerate(data.cat_names) if c in chosen}
         return self
 
@@ -193,10 +192,10 @@ class EntityEncoder(TransformerMixin, BaseEstimator):
         X = _as_numbers(_table(self, X)[0], self.embeddings_)
         parts = []
         for c in X.columns:
-            if c not in self.embeddings_: parts.append(_numbers(X, c).to_numpy()[:,None]); continue
+            if c not in self.embeddings_: parts.append(check_numbers(X[c], f'X[{c!r}]').to_numpy()[:,None]); continue
             table, names = self.embeddings_[c].to_numpy('float64'), self.embeddings_[c].index[1:].infer_objects()
-            _check_kind(X, c, names)
-            parts.append(table[names.get_indexer(X[c].tolist())+1])  # -1, not found, becomes row 0
+            check_kind(X[c], f'X[{c!r}]', names)
+            parts.append(table[names.astype(object).get_indexer(np.array([*X[c], None], dtype=object)[:-1])+1])  # -1, not found, becomes row 0
         return np.concatenate(parts, 1)
 
     def get_feature_names_out(self,

@@ -281,7 +281,7 @@ def test_a_batch_of_one_is_avoided(n):
     ({'columns': ['city', 0, 'rooms']}, {}, ValueError, "got 'city' twice"),
     ({'emb_szs': {'town': 2}}, {}, KeyError, "1 unknown column: 'town'"),
     ({'emb_szs': {'city': 0}}, {}, ValueError, "`emb_szs['city']` must be an integer of at least 1, got 0"),
-    ({'columns': ['rooms']}, {}, TypeError, "`df['city']` must hold numbers"),
+    ({'columns': ['rooms']}, {}, TypeError, "`X['city']` must hold numbers"),
     ({'bs': 1}, {}, ValueError, '`bs` must be an integer of at least 2, got 1'),
     ({'columns': ['city']}, {'rooms': np.inf}, ValueError, 'must hold finite numbers'),
     *[({}, {'city': day}, TypeError, "`X['city']` holds dates or times") for day in
@@ -289,8 +289,8 @@ def test_a_batch_of_one_is_avoided(n):
     ({'columns': 0}, {}, TypeError, '`columns` must be a list of names or positions, got 0'),
     ({'columns': slice(2)}, {}, TypeError, '`columns` must be a list of names or positions, got slice(None, 2, None)'),
     ({'columns': [True]}, {}, TypeError, '`columns` must be an integer in [0, 2], got True'),
-    ({'layers': 8}, {}, TypeError, '`layers` must be a list of sizes, got 8'),
-    ({'layers': None}, {}, TypeError, '`layers` must be a list of sizes, got None'),
+    ({'layers': 8}, {}, TypeError, '`layers` must be a list of sizes, integers of at least 1, got 8'),
+    ({'layers': None}, {}, TypeError, '`layers` must be a list of sizes, integers of at least 1, got None'),
     ({'emb_szs': 5}, {}, TypeError, "`emb_szs` must be a dictionary, a width for each column, as {'city': 3}, got 5"),
     ({'emb_szs': [3]}, {}, TypeError, '`emb_szs` must be a dictionary'),
     ({'emb_szs': {'size': 2}}, {}, KeyError, "1 unknown column to encode: 'size'"),
@@ -324,7 +324,7 @@ def test_true_is_not_one(words):
     df, y = table()
     df['old'] = df.rooms>2
     encoder = EntityEncoder(['old'], **QUICK).fit(df[['old']], y)
-    with pytest.raises(TypeError, match=r"`df\['old'\]` must hold True and False, as in training, got 1"): encoder.transform(pd.DataFrame({'old': [1, 0]}))
+    with pytest.raises(TypeError, match=r"`X\['old'\]` must hold True and False, as in training, got 1"): encoder.transform(pd.DataFrame({'old': [1, 0]}))
     encoder = EntityEncoder(['rooms'], **QUICK).fit(df[['rooms']], y)
     with pytest.raises(TypeError, match='must hold numbers, as in training, got True'): encoder.transform(pd.DataFrame({'rooms': [True]}))
     encoder.fit(pd.DataFrame({'rooms': [True, False, None]*20}), y)  # of dtype object, since one is missing
@@ -334,7 +334,7 @@ def test_true_is_not_one(words):
 @pytest.mark.parametrize('change,error,said', [
     (lambda df: df.drop(columns='size'), ValueError, 'Feature names'),
     (lambda df: df[['rooms', 'city', 'size']], ValueError, 'Feature names must be in the same order'),
-    (lambda df: df.assign(rooms='two'), TypeError, "`df['rooms']` must hold numbers, as in training, got 'two'"),
+    (lambda df: df.assign(rooms='two'), TypeError, "`X['rooms']` must hold numbers, as in training, got 'two'"),
 ])
 def test_another_table_is_refused(words, change, error, said):
     df, y = table()
