@@ -241,7 +241,7 @@ def _plain_objects(column, label:str)->'pandas.Series':
     if kind=='integer':
         try: return column.astype('int64' if len(values)==len(column) else 'Int64')
         except OverflowError: return column  # beyond 64 bits every digit is kept as an object
-    is_number = kind in ('floating', 'decimal', 'mixed-integer-float') or kind.startswith('mixed') and all(
+    is_number = kind in ('floating', 'decimal', 'mixed-integer-float', 'empty') or kind.startswith('mixed') and all(
         isinstance(v, Number) and not isinstance(v, (bool, complex)) for v in values)
     if is_number: return pd.Series([math.nan if missing else float(v) for v,missing in zip(column, column.isna(), strict=True)], column.index, float)
     strange = next((v for v in values if not isinstance(v, Hashable)), None) if kind.startswith('mixed') else None

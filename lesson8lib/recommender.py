@@ -232,7 +232,7 @@ def _judge_lists(self:Recommender, tested:Tensor, hits:Tensor, k:int)->dict[str,
         wanted, at = torch.zeros(scores.shape, dtype=torch.bool), known & hits & torch.isin(users, group)
         wanted[place[users[at]],items[at]] = True
         wanted &= scores>-math.inf  # what was rated before cannot be recommended again
-        hit, total = wanted.gather(1, lists).float(), wanted.sum(1)
+        hit, total = wanted.gather(1, lists).to(discount), wanted.sum(1)
         best = torch.cat([torch.zeros(1), discount.cumsum(0)])[total.clamp(max=length)]
         ndcgs.append(((hit@discount)/best)[total>0])
         recalls.append((hit.sum(1)/total)[total>0])

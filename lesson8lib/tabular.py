@@ -118,7 +118,7 @@ def date_parts(
     dates = pd.to_datetime(field)
     def part(name:str):
         if name=='Elapsed': return (dates-pd.Timestamp(0, tz=dates.dt.tz)).dt.total_seconds()
-        return dates.dt.isocalendar()['week'] if name=='Week' else getattr(dates.dt, name.lower())
+        return dates.dt.isocalendar()['week'] if name=='Week' else getattr(dates.dt, name.lower().replace('dayof', 'day_of_'))
     return df.drop(columns=column).join(pd.DataFrame({c: part(name) for c,name in zip(names, _part_kinds, strict=True)}, index=df.index))
 
 # %% ../nbs/26_tabular.ipynb #6d20406b
