@@ -359,13 +359,15 @@ def merges_in_float32(
     """Whether float32 loses digits that matter
 
     Numbers far from zero, such as seconds since 1970, become equal in float32 although they differ in float64. More than .5 % of the
-    different values have to be lost: among many random numbers some always agree to seven digits. A column that keeps 65,536 levels is fine."""
+    different values have to be lost: among many random numbers some always agree to seven digits. A column that keeps 65,536 levels is fine,
+    and so is one whose values differ only by what float64 itself rounds off, here the last four of sixteen digits."""
     import numpy as np
     values = numbers.to_numpy()
     if (values==values.astype('float32')).all(): return False
     values = np.unique(values)
+    different = len(np.unique(np.rint(values/(np.abs(values).max()*1e-12))))
     kept = len(np.unique(values.astype('float32')))
-    return kept<65_536 and len(values)-kept>.005*len(values)
+    return kept<65_536 and different-kept>.005*different
 
 def _kind_of(values:'pandas.Index')->str:
     import pandas as pd

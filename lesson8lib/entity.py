@@ -15,6 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -72,6 +73,7 @@ def _target(y:np.ndarray, given)->tuple['pandas.Series', bool]:
 class _Features(TableData):
     "A table whose columns the user of `EntityEncoder` knows as X and y"
     def _label(self, c)->str: return 'y' if c==self.target else f'X[{c!r}]'
+    def _learn_numbers(self, column, label, train): return torch.tensor(column.to_numpy(), dtype=torch.get_default_dtype())  # standardized already
 
 # %% ../nbs/27_entity.ipynb #4a9650f5
 def _listed(given, name:str, what:str)->list:

@@ -41,9 +41,10 @@ def _listed(given, there, name:str)->list|None:
 def _split_columns(df, max_card:int=20)->tuple[list, list]:
     "Columns that are quantities, and the others"
     import pandas as pd
-    conts = [c for c in df.columns if pd.api.types.is_float_dtype(df[c])
-             or (pd.api.types.is_integer_dtype(df[c]) and df[c].nunique(dropna=False)>max_card)]
-    return conts, [c for c in df.columns if c not in conts]
+    plain = check_table(df, [c for c in df if not holds_times(df[c])], fewest=0)
+    conts = [c for c in plain if pd.api.types.is_float_dtype(plain[c])
+             or (pd.api.types.is_integer_dtype(plain[c]) and plain[c].nunique(dropna=False)>max_card)]
+    return conts, [c for c in df if c not in conts]
 
 def cont_cat_split(
     df:'pandas.DataFrame', # any table, of pandas or polars
@@ -52,41 +53,10 @@ def cont_cat_split(
 )->tuple[list[str], list[str]]: # names of continuous columns, names of categorical ones
     """A first guess at which columns are continuous and which are categorical. Rule of thumb, fastai's `tabular.core.cont_cat_split`
 
-    Raises TypeError for dates and times: `date_parts` makes columns of them."""
-    max_card = check_range(max_card, 'max_card', low=0, whole=True)
-    there = list(as_table(df).columns)
-    dep_vars = _listed(dep_var, there, 'dep_var') or []
-    return _split_columns(check_table(df, [c for c in there if c not in dep_vars]), max_card)
-
-# %% ../nbs/26_tabular.ipynb #f18ce4f1
-def _vocab_of(column, label:str)->'pandas.Index':
-    "The different values of a column, sorted; those of an ordered category in its own order"
-    import pandas as pd
-    if getattr(column.dtype, 'ordered', False): return pd.Index([v for v in column.cat.categories if (column==v).any()])
-    try: return pd.Index(sorted(column.dropna().unique().tolist()))
-    except TypeError: raise TypeError(f'`{label}` must hold values of one kind, all text or all numbers, got a mixture') from None
-
-def _rows_of(column, names:'pandas.Index')->Tensor:
-    "Index of each value in a vocabulary, whose row 0 is for unknown and missing ones"
-    import pandas as pd
-    return torch.tensor(names.astype(object).get_indexer(pd.Index(column.tolist(), dtype=object))+1)
-
-# %% ../nbs/26_tabular.ipynb #4892687d
-def _split_rows(n:int, valid, seed)->tuple['numpy.ndarray', 'numpy.ndarray']:
-    "Indices of the rows for training and for validation"
-    import numpy as np
-    if isinstance(valid, Real):
-        if (valid := check_range(valid, 'valid', low=0))>=1: raise ValueError(f'`valid` must be a fraction less than 1, or indices of rows, got {valid}')
-        order = torch.randperm(n, generator=new_generator(seed)).numpy()
-        cut = int(valid*n)
-        return order[cut:], order[:cut]
-    rows = np.asarray(valid)
-    if rows.ndim!=1 or rows.dtype.kind not in 'iu':
-        raise TypeError(f'`valid` must be a fraction or a column of integers, the indices of rows, got {rows.dtype} of shape {rows.shape}')
-    check_index(torch.from_numpy(rows.astype('int64')), n, 'valid')
-    if len(set(rows.tolist()))<len(rows): raise ValueError('`valid` must name each row once, got repeats')
-    if len(rows)==n: raise ValueError(f'`valid` must leave rows to learn from, got all {n}')
-    return np.setdiff1d(np.arange(n), rows), rows
+    Dates are neither, and stand among the categorical columns, as in fastai: `date_parts` makes columns of them."""
+    max_card, df = check_range(max_card, 'max_card', low=0, whole=True), as_table(df)
+    dep_vars = _listed(dep_var, df.columns, 'dep_var') or []
+    return _split_columns(df[[c for c in df if c not in dep_vars]], max_card)
 
 # %% ../nbs/26_tabular.ipynb #f4b94b17
 _part_kinds = {  # name of each part -> is it a quantity, or a category?
@@ -120,6 +90,36 @@ def date_parts(
         if name=='Elapsed': return (dates-pd.Timestamp(0, tz=dates.dt.tz)).dt.total_seconds()
         return dates.dt.isocalendar()['week'] if name=='Week' else getattr(dates.dt, name.lower().replace('dayof', 'day_of_'))
     return df.drop(columns=column).join(pd.DataFrame({c: part(name) for c,name in zip(names, _part_kinds, strict=True)}, index=df.index))
+
+# %% ../nbs/26_tabular.ipynb #f18ce4f1
+def _vocab_of(column, label:str)->'pandas.Index':
+    "The different values of a column, sorted; those of an ordered category in its own order"
+    import pandas as pd
+    if getattr(column.dtype, 'ordered', False): return pd.Index([v for v in column.cat.categories if (column==v).any()])
+    try: return pd.Index(sorted(column.dropna().unique().tolist()))
+    except TypeError: raise TypeError(f'`{label}` must hold values of one kind, all text or all numbers, got a mixture') from None
+
+def _rows_of(column, names:'pandas.Index')->Tensor:
+    "Index of each value in a vocabulary, whose row 0 is for unknown and missing ones"
+    import pandas as pd
+    return torch.tensor(names.astype(object).get_indexer(pd.Index(column.tolist(), dtype=object))+1)
+
+# %% ../nbs/26_tabular.ipynb #4892687d
+def _split_rows(n:int, valid, seed)->tuple['numpy.ndarray', 'numpy.ndarray']:
+    "Indices of the rows for training and for validation"
+    import numpy as np
+    if isinstance(valid, Real):
+        if (valid := check_range(valid, 'valid', low=0))>=1: raise ValueError(f'`valid` must be a fraction less than 1, or indices of rows, got {valid}')
+        order = torch.randperm(n, generator=new_generator(seed)).numpy()
+        cut = int(valid*n)
+        return order[cut:], order[:cut]
+    rows = np.asarray(valid)
+    if rows.ndim!=1 or rows.dtype.kind not in 'iu':
+        raise TypeError(f'`valid` must be a fraction or a column of integers, the indices of rows, got {rows.dtype} of shape {rows.shape}')
+    check_index(torch.from_numpy(rows.astype('int64')), n, 'valid')
+    if len(set(rows.tolist()))<len(rows): raise ValueError('`valid` must name each row once, got repeats')
+    if len(rows)==n: raise ValueError(f'`valid` must leave rows to learn from, got all {n}')
+    return np.setdiff1d(np.arange(n), rows), rows
 
 # %% ../nbs/26_tabular.ipynb #6d20406b
 class TableData:

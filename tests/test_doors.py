@@ -59,7 +59,7 @@ def test_times_are_no_categories_anywhere(when):
     else: df = df.assign(when=when)
     plain = df.to_dict(as_series=False) if isinstance(df, pl.DataFrame) else df
     asked = {
-        'cont_cat_split': lambda: cont_cat_split(df), 'TableData': lambda: TableData(df, 'rent'), 'TableData, named': lambda: TableData(df, 'rent', ['when'], ['size']),
+        'TableData': lambda: TableData(df, 'rent'), 'TableData, named': lambda: TableData(df, 'rent', ['when'], ['size']),
         'as a number': lambda: TableData(df, 'rent', ['city'], ['when']), 'target': lambda: TableData(df, 'when'), 'Metadata': lambda: Metadata(df, 'city', ['when']),
         'names of metadata': lambda: Metadata(df, 'when', ['size']), 'users': lambda: RatingsData.from_df(df, 'when', 'city', 'rent'),
         'ratings': lambda: RatingsData.from_df(df, 'city', 'size', 'when'), 'EntityEncoder': lambda: EntityEncoder(epochs=1).fit(df, np.arange(60.)),
@@ -69,6 +69,7 @@ def test_times_are_no_categories_anywhere(when):
         with pytest.raises(TypeError, match='holds dates or times'): pytest.fail(f'{what} took {call()}')
     assert TableData(df, 'rent', ['city'], ['size']).cat_names==['city']  # what is not used does not matter
     assert TableData(df, 'rent', cat_names='city').cont_names==['size']
+    assert 'when' in cont_cat_split(df)[1]  # a guess by dtypes, fastai's to the letter
 
 
 def test_a_known_encoder_refuses_dates_where_it_had_names():
@@ -393,7 +394,8 @@ def test_targets_that_float32_would_make_equal_are_shifted(far):
 
 def test_only_such_targets_are_shifted():
     rng = np.random.default_rng(0)
-    for fine in (rng.normal(size=100_000), rng.uniform(0, 1e6, 3000).round(2), 1e6+np.arange(60.), rng.normal(size=60), np.arange(60)*1e-30, rng.lognormal(0, 5, 100_000)):
+    for fine in (rng.normal(size=100_000), rng.uniform(0, 1e6, 3000).round(2), 1e6+np.arange(60.), rng.normal(size=60), np.arange(60)*1e-30, rng.lognormal(0, 5, 100_000), [.1+.2, .3, .6, .7-.1]*15):
+        fine = np.array(fine)
         data = TableData(pd.DataFrame({'a': np.arange(len(fine))*.5, 'y': fine}), 'y')
         assert data.offset==0 and not merges_in_float32(pd.Series(fine)) and data.y_range(0, 5)==(0, 5)
     apart = np.concatenate([np.arange(30.), 1e9+np.arange(30.)])
