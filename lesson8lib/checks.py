@@ -345,7 +345,7 @@ def check_numbers(
     "Refuse a column that does not hold finite numbers. Raises TypeError for anything but numbers, ValueError for infinity and for numbers too large"
     import pandas as pd
     if not pd.api.types.is_numeric_dtype(column) or column.dtype.kind in 'bc':
-        came = f'{column.dtype}' + (f', the first being {column.iloc[0]!r}' if len(column) else '')
+        came = f'{column.dtype}' + (f', the first being {values[0]!r}' if len(values := column.dropna().tolist()) else '')
         hint = ": read it as numbers, as `pd.read_csv(…, decimal=',')` does" if _looks_like_numbers(_texts(column)) else ''
         raise TypeError(f'`{label}` must hold numbers, got {came}{hint}')
     numbers = column.astype('float64')
