@@ -1,5 +1,6 @@
 # The commands of lesson8lib: `make help` lists them.
-# `make test CONSTRAINTS=` takes the newest release of everything, CONSTRAINTS=constraints-oldest.txt the oldest that we support;
+# In a fresh clone, `make test CONSTRAINTS=` takes the newest release of everything, and `make notebooks CONSTRAINTS=constraints-oldest.txt`
+# the oldest that the package supports; in a clone that has a .venv, they run what is installed there;
 # `make setup PYTHON=…` takes that Python for a new .venv;
 # `make docs RENDERER=quarto` (or smalldocs) takes that renderer; tests are written for smalldocs's pages.
 

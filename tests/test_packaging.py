@@ -81,7 +81,8 @@ def test_contents(dist):
     with tarfile.open(next(dist.glob('*.tar.gz'))) as t: sdist = {n.partition('/')[2] for n in t.getnames()}
     static = {f'lesson8lib/static/{p.name}' for p in (dist.parent/'src/lesson8lib/static').glob('*')}
     assert {'lesson8lib/py.typed', 'lesson8lib/_modidx.py'} | static <= wheel & sdist
-    assert {'settings.ini', 'setup.py', 'pyproject.toml', 'LICENSE', 'README.md'} <= sdist
+    assert {'settings.ini', 'setup.py', 'pyproject.toml', 'LICENSE', 'README.md', 'CHANGELOG.md'} <= sdist
+    assert not [n for n in sdist if n.startswith('tests')], 'tests need the notebooks, the tools and the built site beside them'
     assert {n.partition('/')[0] for n in wheel if '.dist-info/' not in n} == {'lesson8lib'}
 
 OPTIONAL = 'plot', 'sklearn', 'tables'  # the extras that lesson8lib itself imports
