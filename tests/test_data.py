@@ -257,7 +257,7 @@ def test_scratch_folders_of_killed_downloads_are_removed(monkeypatch, cache):
     scratch = []
     def source(folder):
         scratch.append(folder)
-        assert [f for f in folder.parent.iterdir() if f.is_dir()]==[kept, folder]
+        assert {f for f in folder.parent.iterdir() if f.is_dir()}=={kept, folder}
         return {'a.txt': b'ratings'}
     register(monkeypatch, {'one': source})
     (kept := cache/'tiny'/'a_folder').mkdir(parents=True)
@@ -279,12 +279,15 @@ def is_running(pid):
 @pytest.mark.parametrize('limit,error', [(60, KeyboardInterrupt), (1, OSError)], ids=['Ctrl-C', 'took too long'])
 def test_a_download_that_ends_early_stops_the_package_manager(tmp_path, limit, error):
     "And the processes that it started. Ctrl-C reaches this process alone, as it does in a notebook"
+    was = signal.signal(signal.SIGINT, signal.default_int_handler) # a job in the background of a shell ignores it
     def interrupt():
         while not (tmp_path/'pids').exists() or (tmp_path/'pids').read_text(encoding='utf-8').count('\n')<2: time.sleep(.05)
         if error is KeyboardInterrupt: os.kill(os.getpid(), signal.SIGINT)
     (thread := threading.Thread(target=interrupt)).start()
-    with pytest.raises(error): module._from_command(['/bin/sh', '-c', 'sleep 60 & echo $$ > pids; echo $! >> pids; wait'], 'a.whl', '', tmp_path, limit)
-    thread.join()
+    try:
+        with pytest.raises(error): module._from_command(['/bin/sh', '-c', 'sleep 60 & echo $$ > pids; echo $! >> pids; wait'], 'a.whl', '', tmp_path, limit)
+        thread.join()
+    finally: signal.signal(signal.SIGINT, was)
     pids = [int(pid) for pid in (tmp_path/'pids').read_text(encoding='utf-8').split()]
     for _ in range(100):
         if not any(map(is_running, pids)): break
