@@ -1,9 +1,11 @@
 "The tools that make and check the repository find what they are there to find"
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 from changed import affected
@@ -292,6 +294,13 @@ def test_text_is_utf_8_whatever_the_locale():
     found = [f'{name}:{line}' for name in git.stdout.splitlines() if name.endswith('.py') and (ROOT/name).exists()
              for line in without_encoding((ROOT/name).read_text(encoding='utf-8'))]
     assert not found
+
+def test_tools_work_in_an_ascii_locale(tmp_path):
+    "They read notebooks in any language, and name what they find"
+    for folder, text in (('one', 'très'), ('two', 'trop')): write_nb(tmp_path/folder/'00_x.ipynb', cell('x', shown(text)))
+    done = subprocess.run([sys.executable, ROOT/'tools/same.py', tmp_path/'one', tmp_path/'two'], capture_output=True, encoding='ascii',
+                          env={**os.environ, 'LC_ALL': 'C', 'PYTHONUTF8': '0'})
+    assert done.returncode == 1 and r"'tr\xe8s' became 'trop'" in done.stdout and not done.stderr
 
 def test_a_missing_encoding_is_found():
     source = "p.read_text()\np.write_text('x')\nq.read_text(encoding='utf-8')\nrun(['x'], text=True)\nrun(['x'])\ncfg.read('x')"

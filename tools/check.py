@@ -187,6 +187,7 @@ def places(root):
 CHECKS = drift, errors, volatile, layers, movielens, places
 
 if __name__ == '__main__':
+    sys.stdout.reconfigure(errors='backslashreplace')  # a locale may lack the characters of a notebook
     found = [line for check in CHECKS for line in check(ROOT)]
     print(*found, sep='\n', end='\n' if found else '')
     sys.exit(bool(found))

@@ -375,6 +375,7 @@ if __name__=='__mp_main__':  # a worker of `process`
     docments.signature = signature
 
 if __name__=='__main__':
+    sys.stdout.reconfigure(errors='backslashreplace')  # a locale may lack the characters of a notebook
     args = argparse.ArgumentParser(description='Build the docs site into _docs/')
     args.add_argument('--renderer', choices=('auto', 'quarto', 'smalldocs'), default='auto', help='auto: Quarto where it is installed')
     args.add_argument('--serve', action='store_true', help='then serve it on this machine')
