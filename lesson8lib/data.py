@@ -259,7 +259,7 @@ class Source(NamedTuple):
     def is_placed(self,
         folder:Path, # of the data set, in the cache
     )->bool:
-        "Whether every archive lies in `folder`, whole"
+        "Whether `folder` holds every archive, unaltered"
         return all(_is_whole(folder/name, sha256) for name,sha256 in self.archives.items())
 
     def __call__(self,
