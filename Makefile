@@ -1,5 +1,7 @@
 # The commands of lesson8lib: `make help` lists them.
-# `make test CONSTRAINTS=` takes the newest release of everything; `make setup PYTHON=…` takes that Python for a new .venv;
+# In a fresh clone, `make test CONSTRAINTS=` takes the newest release of everything, and `make notebooks CONSTRAINTS=constraints-oldest.txt`
+# the oldest that the package supports; in a clone that has a .venv, they run what is installed there;
+# `make setup PYTHON=…` takes that Python for a new .venv;
 # `make docs RENDERER=quarto` (or smalldocs) takes that renderer; tests are written for smalldocs's pages.
 
 CONSTRAINTS = constraints.txt
@@ -13,49 +15,54 @@ export IPYTHONDIR = $(CURDIR)/.cache/ipython
 export MPLCONFIGDIR = $(CURDIR)/.cache/matplotlib
 export FASTAI_HOME = $(CURDIR)/.cache/fastai
 export npm_config_cache = $(CURDIR)/.cache/npm
-export PYTHON
+export PYTHON CONSTRAINTS
 
 # Two at a time, with one thread each: twice as fast as one after the other. Each in a process of its own:
 # what one leaves behind (matplotlib's fonts, say) would change a pixel of what the next one draws.
 RUN_EACH = OMP_NUM_THREADS=1 TQDM_DISABLE=1 xargs -n 1 -P 2 $(BIN)/nbdev-test --timing
 
-.PHONY: help setup site docs notebooks same test check prepare outputs bench upgrade clean
+.PHONY: help setup site docs notebooks same test check prepare outputs bench upgrade clean FORCE
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 setup: .venv/.ready ## make .venv and install everything into it
 
 .cache:
 	@mkdir $@
 
-.venv/.ready: settings.ini setup.py pyproject.toml constraints.txt | .cache
+# A checkout that was moved, or a Python that is gone, leaves a .venv that is of no use.
+VENV_FITS := $(shell sh tools/setup.sh fits && echo yes)
+
+.venv/.ready: settings.ini setup.py pyproject.toml constraints.txt $(if $(VENV_FITS),,FORCE) | .cache
 	@sh tools/setup.sh
-	$(BIN)/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[dev]'
+	$(BIN)/python -m pip install $${CONSTRAINTS:+-c "$$CONSTRAINTS"} -e '.[dev]'
 	@touch $@
 
+FORCE:
+
 site: setup ## build the docs and serve them on localhost
-	$(BIN)/python tools/docs.py --renderer $(RENDERER) --serve
+	$(BIN)/python tools/docs.py --renderer '$(RENDERER)' --serve
 
 docs: setup ## build the docs into _docs, without serving
-	$(BIN)/python tools/docs.py --renderer $(RENDERER)
+	$(BIN)/python tools/docs.py --renderer '$(RENDERER)'
 
 notebooks: setup ## run a copy of every notebook, in _run (FLAGS=cuda: the cells for a GPU too)
 	rm -rf _run && cp -R nbs _run
 	ls _run/*.ipynb | $(RUN_EACH) --save --flags '$(FLAGS)'
-	$(BIN)/python tools/pictures.py _run
+	$(BIN)/python tools/outputs.py _run
 
 same: notebooks ## run every notebook twice: a second run stores the same outputs
 	rm -rf _again && cp -R nbs _again
 	ls _again/*.ipynb | $(RUN_EACH) --save --flags '$(FLAGS)'
-	$(BIN)/python tools/pictures.py _again
+	$(BIN)/python tools/outputs.py _again
 	$(BIN)/python tools/same.py _run _again
 	@echo 'Beside what is stored (another kind of processor rounds differently):'
 	@$(BIN)/python tools/same.py --warn nbs _run
 
 test: RENDERER = smalldocs
 test: notebooks docs ## run every notebook, build the docs, then pytest
-	XDG_CACHE_HOME=$(CURDIR)/.cache XDG_CONFIG_HOME=$(CURDIR)/.cache/config $(BIN)/pytest
+	XDG_CACHE_HOME="$$PWD/.cache" XDG_CONFIG_HOME="$$PWD/.cache/config" $(BIN)/pytest
 
 check: setup ## lint, layers, drift, README, workflows; edits nothing
 	$(BIN)/ruff check
@@ -64,12 +71,13 @@ check: setup ## lint, layers, drift, README, workflows; edits nothing
 	$(BIN)/python tools/colab.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	$(BIN)/zizmor --offline --no-progress --quiet .github
 
 prepare: setup ## before a commit: export, run what changed with what needs it, clean, README, check
 	$(BIN)/python tools/colab.py
 	$(BIN)/nbdev-export
 	@changed=$$($(BIN)/python tools/changed.py) && if [ -n "$$changed" ]; then echo "$$changed" | $(RUN_EACH) --save; fi
-	$(BIN)/python tools/pictures.py nbs
+	$(BIN)/python tools/outputs.py nbs
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/readme.py
 	@$(MAKE) check
@@ -78,7 +86,7 @@ outputs: setup ## run every notebook and store its outputs
 	$(BIN)/python tools/colab.py
 	$(BIN)/nbdev-export
 	ls nbs/*.ipynb | $(RUN_EACH) --save
-	$(BIN)/python tools/pictures.py nbs
+	$(BIN)/python tools/outputs.py nbs
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/readme.py
 
@@ -89,7 +97,7 @@ bench: .venv-bench/.ready .venv-peers/.ready .venv-myfm/.ready ## make benchmark
 
 .venv-bench/.ready: .venv/.ready
 	$(BIN)/python -m venv --clear .venv-bench
-	.venv-bench/bin/python -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[fastai,fast]'
+	.venv-bench/bin/python -m pip install $${CONSTRAINTS:+-c "$$CONSTRAINTS"} -e '.[fastai,fast]'
 	@touch $@
 
 .venv-%/.ready: .venv/.ready benchmarks/requirements-%.txt
@@ -104,5 +112,7 @@ upgrade: ## renew constraints.txt, with the newest of everything in a new .venv
 	mv .venv/pins constraints.txt
 	@touch .venv/.ready
 
-clean: ## remove what the commands built, but not .venv and the data
-	rm -rf _docs _proc _stage _run _again build dist .cache .pytest_cache .ruff_cache .hypothesis
+clean: ## remove what the commands built, but not .venv and what was downloaded
+	rm -rf _docs _proc _stage _run _again build dist .pytest_cache .ruff_cache .hypothesis
+	@# .cache/katex is a download of tools/docs.py: offline, the site cannot be built without it
+	if [ -d .cache ]; then find .cache -mindepth 1 -maxdepth 1 ! -name katex -exec rm -rf {} +; fi

@@ -10,12 +10,12 @@ RESULTS = Path(__file__).parent/'results'
 
 def _cpu()->str:
     "Name of the processor, where the system tells"
-    try: names = [line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text().splitlines() if line.startswith('model name')]
+    try: names = [line.split(':')[1].strip() for line in Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines() if line.startswith('model name')]
     except OSError: names = []
     return f'{len(names)} × {names[0]}' if names else platform.processor() or platform.machine()
 
 
-def _git(*args:str)->str: return subprocess.run(['git', *args], capture_output=True, text=True, cwd=RESULTS.parents[1]).stdout.strip()
+def _git(*args:str)->str: return subprocess.run(['git', *args], capture_output=True, encoding='utf-8', cwd=RESULTS.parents[1]).stdout.strip()
 
 
 def _commit()->str:
@@ -32,4 +32,4 @@ def save(
     about = {'machine': _cpu(), 'system': platform.system(), 'python': platform.python_version(),
              'versions': {p: version(p) for p in packages}, 'commit': _commit()}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS/f'{name}.json').write_text(json.dumps({'about': about, **results}, indent=1)+'\n')
+    (RESULTS/f'{name}.json').write_text(json.dumps({'about': about, **results}, indent=1)+'\n', encoding='utf-8')

@@ -18,7 +18,7 @@ CODE = 'import time; start = time.perf_counter(); import {}; print(time.perf_cou
 
 def seconds(module:str)->float:
     "Seconds that `import module` takes in a fresh interpreter"
-    return float(subprocess.run([sys.executable, '-c', CODE.format(module)], capture_output=True, text=True, check=True).stdout)
+    return float(subprocess.run([sys.executable, '-c', CODE.format(module)], capture_output=True, encoding='utf-8', check=True).stdout)
 
 
 def main()->None:

@@ -196,13 +196,13 @@ def main()->None:
                 for key,value in zip(('rmse', 'seconds'), run(fold, function, args), strict=True): found[name][key].append(value)
                 bar.update()
     file = RESULTS/'standings.json'
-    old = json.loads(file.read_text()) if file.exists() else {'models': {}, 'about': {'versions': {}}}
+    old = json.loads(file.read_text(encoding='utf-8')) if file.exists() else {'models': {}, 'about': {'versions': {}}}
     found = {name: found.get(name) or old['models'].get(name) for name in MODELS if name in found or name in old['models']}
     peers = {'surprise': 'scikit-surprise', 'cmfrec': 'cmfrec', 'lenskit': 'lenskit', 'myfm': 'myfm', 'fastai': 'fastai'}
     save('standings', {'folds': [1, 2, 3, 4, 5], 'threads': 1, 'models': found}, packages=('torch', 'numpy', *(p for m,p in peers.items() if find_spec(m))))
-    new = json.loads(file.read_text())
+    new = json.loads(file.read_text(encoding='utf-8'))
     new['about']['versions'] = old['about']['versions'] | new['about']['versions']  # what other environments brought
-    file.write_text(json.dumps(new, indent=1)+'\n')
+    file.write_text(json.dumps(new, indent=1)+'\n', encoding='utf-8')
 
 
 if __name__ == '__main__':

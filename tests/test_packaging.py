@@ -1,4 +1,5 @@
 "The sdist and the wheel install into an empty environment and import from there"
+import ast
 import json
 import os
 import re
@@ -22,7 +23,7 @@ print(json.dumps([m.__file__ for m in (lesson8lib, *mods)]))
 
 def run(*args, cwd):
     env = {k: v for k,v in os.environ.items() if k != 'PYTHONPATH'}
-    done = subprocess.run([str(a) for a in args], cwd=cwd, env=env, capture_output=True, text=True)
+    done = subprocess.run([str(a) for a in args], cwd=cwd, env=env, capture_output=True, encoding='utf-8')
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -51,7 +52,7 @@ def test_installs_and_imports(dist, wheel, tmp_path):
     python = venv/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
     run(sys.executable, '-m', 'pip', '--python', python, 'install', '--no-deps', '--no-index', next(dist.glob(wheel)), cwd=tmp_path)
     site = next(venv.rglob('site-packages'))
-    (site/'requirements.pth').write_text(str(Path(torch.__file__).parents[1]))
+    (site/'requirements.pth').write_text(str(Path(torch.__file__).parents[1]), encoding='utf-8')
     files = [Path(f) for f in json.loads(run(python, '-c', IMPORT_ALL, cwd=tmp_path))]
     assert {f.name for f in files} == {p.name for p in (dist.parent/'src/lesson8lib').glob('*.py')}
     assert all(f.is_relative_to(site) for f in files), files
@@ -80,24 +81,23 @@ def test_contents(dist):
     with tarfile.open(next(dist.glob('*.tar.gz'))) as t: sdist = {n.partition('/')[2] for n in t.getnames()}
     static = {f'lesson8lib/static/{p.name}' for p in (dist.parent/'src/lesson8lib/static').glob('*')}
     assert {'lesson8lib/py.typed', 'lesson8lib/_modidx.py'} | static <= wheel & sdist
-    assert {'settings.ini', 'setup.py', 'pyproject.toml', 'LICENSE', 'README.md'} <= sdist
+    assert {'settings.ini', 'setup.py', 'pyproject.toml', 'LICENSE', 'README.md', 'CHANGELOG.md'} <= sdist
+    assert not [n for n in sdist if n.startswith('tests')], 'tests need the notebooks, the tools and the built site beside them'
     assert {n.partition('/')[0] for n in wheel if '.dist-info/' not in n} == {'lesson8lib'}
 
+OPTIONAL = 'plot', 'sklearn', 'tables'  # the extras that lesson8lib itself imports
 
 def test_what_is_imported_is_required():
     "Also what a function imports when it is first called, which no import of the package would miss"
-    import ast
-    import re
-    import sys
-    from configparser import ConfigParser
     cfg = ConfigParser(delimiters=['='], interpolation=None)
-    cfg.read(ROOT/'settings.ini')
-    required = {re.match(r'[\w-]+', r)[0] for r in cfg['package']['requirements'].split()}
+    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    required = {name(r) for r in cfg['package']['requirements'].split()}
+    optional = {name(r) for extra in OPTIONAL for r in cfg['extras'][extra].split()}
     imported = set()
     for py in (ROOT/'lesson8lib').glob('*.py'):
         for node in ast.walk(ast.parse(py.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Import): imported |= {a.name.split('.')[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level: imported.add(node.module.split('.')[0])
-    optional = {re.match(r'[\w-]+', r)[0] for r in cfg['extras']['tables'].split()}  # asked for in words where it is missing
-    names = {'sklearn': 'scikit-learn', 'PIL': 'pillow'}  # whose packages have another name
-    assert {names.get(m, m) for m in imported} - set(sys.stdlib_module_names) - {'lesson8lib'} - optional == required
+    packages = {'sklearn': 'scikit-learn', 'PIL': 'pillow'}  # whose modules have another name
+    imported = {packages.get(m, m) for m in imported} - set(sys.stdlib_module_names) - {'lesson8lib'}
+    assert required <= imported and imported - required == optional

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-CONFIG = yaml.safe_load((ROOT/'_quarto.yml').read_text())
+CONFIG = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))
 SOURCES = docs.sidebar_pages(CONFIG['website']['sidebar'])
 PAGES = [re.sub(r'\.\w+$', '.html', docs.final_name(s)) for s in SOURCES]
 MODULES = sorted(p for p in (ROOT/'lesson8lib').glob('*.py') if not p.name.startswith('_'))
@@ -51,7 +51,7 @@ _parsed = {}
 def parse(site, name):
     "A page of the site, parsed once"
     key = site/name
-    if key not in _parsed: _parsed[key] = Page(key.read_text())
+    if key not in _parsed: _parsed[key] = Page(key.read_text(encoding='utf-8'))
     return _parsed[key]
 
 def loads(page):
@@ -96,10 +96,10 @@ def test_no_other_host(site, name):
 def test_no_other_host_in_files(site):
     "Nor do style sheets and scripts; and what they name is there"
     for f in site.rglob('*.css'):
-        assert not foreign(css_loads(f.read_text())), f.name
-        missing = [u for u in css_loads(f.read_text()) if not u.startswith(('data:', '#')) and not (f.parent/re.split('[?#]', u)[0]).exists()]
+        assert not foreign(css_loads(f.read_text(encoding='utf-8'))), f.name
+        missing = [u for u in css_loads(f.read_text(encoding='utf-8')) if not u.startswith(('data:', '#')) and not (f.parent/re.split('[?#]', u)[0]).exists()]
         assert not missing, f.name
-    for f in site.rglob('*.js'): assert not js_loads(f.read_text()), f.name
+    for f in site.rglob('*.js'): assert not js_loads(f.read_text(encoding='utf-8')), f.name
 
 @pytest.mark.parametrize('name', PAGES)
 def test_links_lead_somewhere(site, name):
@@ -148,10 +148,10 @@ def test_notebook_size(name):
 
 def test_search_knows_every_page(site):
     "Full text: the words of each page's last paragraph are in the index"
-    index = json.loads((site/'search.json').read_text())
+    index = json.loads((site/'search.json').read_text(encoding='utf-8'))
     for name in PAGES:
         known = ' '.join(f"{e['title']} {e['section']} {e['text']}" for e in index if e['href'].partition('#')[0]==name)
-        html = re.search(r'<main.*?(?=<nav class="page-navigation"|</main>)', (site/name).read_text(), re.S)[0]
+        html = re.search(r'<main.*?(?=<nav class="page-navigation"|</main>)', (site/name).read_text(encoding='utf-8'), re.S)[0]
         last = (re.findall(r'<(?:p|td)>(.*?)</(?:p|td)>', html, re.S) or re.findall(r'<h1.*?</h1>', html))[-1]
         words = re.findall(r'[A-Za-z]{4,}', Page(last).text)
         assert words and not [w for w in words if w not in known], name
@@ -159,15 +159,15 @@ def test_search_knows_every_page(site):
 @pytest.mark.parametrize('module', MODULES, ids=lambda p: p.stem)
 def test_docstring_address(site, module):
     "The `Docs:` address that `help` prints is a page of the site, in Markdown"
-    m = re.search(r'^Docs: (\S+)', ast.get_docstring(ast.parse(module.read_text())) or '', re.M)
+    m = re.search(r'^Docs: (\S+)', ast.get_docstring(ast.parse(module.read_text(encoding='utf-8'))) or '', re.M)
     assert m, f'{module.name} has no `Docs:` line'
     assert m[1].startswith(docs.urls()['docs'])
     page = site/m[1].removeprefix(docs.urls()['docs'])
-    assert page.is_file() and page.read_text().startswith('# ')
+    assert page.is_file() and page.read_text(encoding='utf-8').startswith('# ')
 
 def test_llms_txt(site):
     "The list of pages for language models names a file for each page"
-    text = (site/'llms.txt').read_text()
+    text = (site/'llms.txt').read_text(encoding='utf-8')
     for name in PAGES:
         copy = name.replace('.html', '.llms.md')
         assert f'/{copy})' in text and (site/copy).is_file()
@@ -178,8 +178,8 @@ def test_api_index(site):
     links = {a['href'] for tag,a in parse(site, 'api.html').tags if tag=='a' and a.get('href')}
     for module in MODULES:
         space = {}
-        exec(next(ln for ln in re.split(r'\n\n', module.read_text()) if '__all__' in ln), space)
-        defs = {n.name: n for n in ast.parse(module.read_text()).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+        exec(next(ln for ln in re.split(r'\n\n', module.read_text(encoding='utf-8')) if '__all__' in ln), space)
+        defs = {n.name: n for n in ast.parse(module.read_text(encoding='utf-8')).body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
         for name in space['__all__']:
             assert name in parse(site, 'api.html').text, f'{module.stem}.{name} is not in the API index'
             if name not in defs: continue  # a value: it has neither docstring nor heading
@@ -191,7 +191,7 @@ def test_api_index(site):
 def test_exports_show_their_source(site, name):
     "The source of an `#| exports` cell stands on its page, with the remark beside each parameter"
     text = parse(site, re.sub(r'\.\w+$', '.html', docs.final_name(name))).text
-    for cell in json.loads((ROOT/'nbs'/name).read_text())['cells']:
+    for cell in json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells']:
         src = ''.join(cell['source'])
         if cell['cell_type']!='code' or not re.search(r'^#\| *exports', src, re.M): continue
         for line in src.splitlines():
@@ -212,7 +212,7 @@ STEMS = {'22_collab': 'collab', 'index': 'index'}
 def test_repository_stands_once():
     "Its address is in pyproject.toml, and nowhere else that the site is made of"
     for f in [ROOT/'_quarto.yml', ROOT/'tools'/'docs.py', *(ROOT/'nbs').glob('*.qmd')]:
-        assert docs.urls()['repo'] not in f.read_text(), f.name
+        assert docs.urls()['repo'] not in f.read_text(encoding='utf-8'), f.name
 
 def test_fix_links():
     fix = lambda s: docs.fix_links(s, STEMS, URL)
@@ -305,7 +305,7 @@ def test_renderer_is_chosen(monkeypatch, tmp_path):
 @pytest.mark.parametrize('says, status, refusal', [('Output created', 0, None), ('WARN: a bad link', 0, '1 warnings'), ('\x1b[33m[WARNING] a citation', 0, '1 warnings'),
                                                    ('ERROR: no', 1, 'failed')])
 def test_a_warning_of_quarto_is_an_error(monkeypatch, tmp_path, says, status, refusal):
-    (quarto := tmp_path/'quarto').write_text(f"#!/bin/sh\nprintf '%s\\n' '{says}'\nexit {status}\n")
+    (quarto := tmp_path/'quarto').write_text(f"#!/bin/sh\nprintf '%s\\n' '{says}'\nexit {status}\n", encoding='utf-8')
     quarto.chmod(0o755)
     monkeypatch.setenv('PATH', str(tmp_path), prepend=':')
     if not refusal: return docs.render('quarto')

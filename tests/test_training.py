@@ -33,7 +33,7 @@ print(len(history), bool((model.weight!=before).all()), model.training, flush=Tr
 
 def run(epochs:int, **env)->subprocess.Popen:
     env = {k: v for k,v in os.environ.items() if k not in ('IN_TEST', 'TQDM_DISABLE')} | env
-    return subprocess.Popen([sys.executable, '-W', 'always', '-c', SCRIPT.replace('EPOCHS', str(epochs))], cwd=ROOT, env=env, text=True,
+    return subprocess.Popen([sys.executable, '-W', 'always', '-c', SCRIPT.replace('EPOCHS', str(epochs))], cwd=ROOT, env=env, encoding='utf-8',
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
@@ -295,6 +295,6 @@ from lesson8lib.training import _bar
 print(type(_bar(3, True)).__module__)
 '''
     env = {k: v for k,v in os.environ.items() if k not in ('IN_TEST', 'TQDM_DISABLE')}
-    done = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True, cwd=ROOT, env=env)
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, encoding='utf-8', cwd=ROOT, env=env)
     assert done.returncode==0, done.stderr
     assert 'tqdm' in done.stdout

@@ -26,5 +26,5 @@ def affected(
 
 if __name__ == '__main__':
     git = 'git ls-files --modified --others --exclude-standard nbs', 'git diff --cached --name-only -- nbs'
-    files = [f for cmd in git for f in subprocess.run(cmd.split(), cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()]
+    files = [f for cmd in git for f in subprocess.run(cmd.split(), cwd=ROOT, check=True, capture_output=True, encoding='utf-8').stdout.splitlines()]
     for nb in affected({f.rpartition('/')[2] for f in files}, notebooks(ROOT)): print(nb.relative_to(ROOT))

@@ -36,10 +36,11 @@ def drift(root):
                 yield f'{file}: is not clean: run `make prepare`' if file.suffix == '.ipynb' else f'{file}: differs from its notebook: run `make prepare`'
 
 def errors(root):
-    "No stored output is an error: a refusal is shown by `expect_fail`, which catches it"
+    "No stored output is an error, which `expect_fail` would catch, or a warning of a library"
     for nb in notebooks(root):
         for cell in cells(nb):
             for out in cell.get('outputs', []):
+                if out.get('name') == 'stderr': yield f'{nb.name}, cell {cell["id"]}: stores what was written to stderr: run `make prepare`'
                 if out['output_type'] != 'error': continue
                 yield f'{nb.name}, cell {cell["id"]}: its stored output is an error ({out["ename"]}): mend it, then `make prepare`'
 
@@ -172,7 +173,7 @@ def places(root):
     url = tomllib.loads((root/'pyproject.toml').read_text(encoding='utf-8'))['project']['urls']
     repo = url['Repository'].split('://')[1].rstrip('/').partition('/')[2]
     docs = url['Documentation'].split('://')[1].partition('/')[0]
-    git = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard'], cwd=root, check=True, capture_output=True, text=True)
+    git = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard'], cwd=root, check=True, capture_output=True, encoding='utf-8')
     for name in git.stdout.splitlines():
         try: s = (root/name).read_text(encoding='utf-8')
         except (UnicodeDecodeError, OSError): continue  # a picture, a file just deleted
@@ -186,6 +187,7 @@ def places(root):
 CHECKS = drift, errors, volatile, layers, movielens, places
 
 if __name__ == '__main__':
+    sys.stdout.reconfigure(errors='backslashreplace')  # a locale may lack the characters of a notebook
     found = [line for check in CHECKS for line in check(ROOT)]
     print(*found, sep='\n', end='\n' if found else '')
     sys.exit(bool(found))

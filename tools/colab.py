@@ -9,12 +9,17 @@ import json, re, sys
 from check import ROOT, cells, notebooks
 from docs import urls
 
+# each extra, and what in a notebook asks for it
+EXTRAS = {'fastai': r'^\s*(from|import) fastai\b', 'plot': r'^\s*(from|import) (matplotlib|lesson8lib\.show)\b|\bshow_history\(',
+          'sklearn': r'^\s*(from|import) (sklearn|lesson8lib\.entity)\b', 'tables': r'\bload_adult\(|^\s*import polars\b'}
+
 def install_cell(
     sources:list[str], # of a notebook's cells
     repo:str, # address of the repository
 )->str:
-    "Its source: the package, with fastai where the notebook needs it; the checkout, where it reads results of the benchmarks"
-    extra = '[fastai]' if any(re.search(r'^\s*(from|import) fastai\b', s, re.M) for s in sources) else ''
+    "Its source: the package with the extras that the notebook needs; the checkout, where it reads results of the benchmarks"
+    extras = [name for name, pattern in EXTRAS.items() if any(re.search(pattern, s, re.M) for s in sources)]
+    extra = f'[{",".join(extras)}]' if extras else ''
     clone = f'\n    !git clone -q --depth 1 {repo} /content/checkout\n    %cd -q /content/checkout/nbs' if any('../benchmarks/' in s for s in sources) else ''
     return f"#| hide\nimport sys\nif 'google.colab' in sys.modules:\n    %pip install -q \"lesson8lib{extra} @ git+{repo}\"{clone}"
 

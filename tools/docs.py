@@ -8,12 +8,14 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import yaml
+from outputs import without_stderr
 
 ROOT = Path(__file__).resolve().parents[1]
 PROC, STAGE, DOCS = (ROOT/d for d in ('_proc', '_stage', '_docs'))
 KATEX = 'djangocms-katex==1.0.2' # the package that carries KaTeX (MIT), so that no page asks a CDN for it
 KATEX_SHA = '79774fa17f7d328252f6dd05688799fa7ee49abebb7cbe09f0cbf6f103352ac2'
 KATEX_DIR = 'djangocms_katex/static/djangocms_katex/vendor/katex/'
+KATEX_CACHE = ROOT/'.cache'/'katex' # `make clean` keeps it: an offline machine could not build the site again
 # options that Quarto needs and smalldocs does without
 QUIET = tuple(f'format.html.{o} is ignored' for o in ('html-math-method', 'respect-user-color-scheme'))
 
@@ -22,7 +24,7 @@ def urls(
     pyproject:Path=ROOT/'pyproject.toml', # the one place where these addresses stand
 )->dict[str,str]: # `repo`, without a slash at its end, and `docs`, with one
     "The addresses of repository and site"
-    u = tomllib.loads(pyproject.read_text())['project']['urls']
+    u = tomllib.loads(pyproject.read_text(encoding='utf-8'))['project']['urls']
     return dict(repo=u['Repository'].rstrip('/'), docs=u['Documentation'].rstrip('/') + '/')
 
 
@@ -162,7 +164,8 @@ def fix_cell(
     stems:dict[str,str], # notebooks' stems and their final ones
     url:dict[str,str], # see `urls`
 ):
-    "A cell as both renderers need it: `source` in lines, links of the site, no directive that would show, no widget"
+    "A cell as both renderers need it: `source` in lines, links of the site, no directive that would show, no stderr, no widget"
+    without_stderr(cell)
     src, has_source = source(cell), cell.pop('has_source', False)
     if cell['cell_type']=='markdown':
         # without blank lines around it, Markdown in a folded block stays as it is
@@ -194,7 +197,7 @@ def stage_notebook(
     url:dict[str,str], # see `urls`
 ):
     "Write a processed notebook to the stage, under its final name"
-    nb = json.loads(path.read_text())
+    nb = json.loads(path.read_text(encoding='utf-8'))
     front = re.fullmatch(r'---\n(.*?)\n---\s*', source(nb['cells'][0]) if nb['cells'] else '', re.S)
     if not front: sys.exit(f'docs: {path.name}: its first cell must be a title, `# Title`, with `> what for` below it')
     meta = {k: v for k,v in yaml.safe_load(front[1]).items() if k!='output-file'} | {'code-links': code_links(path.name, url['repo'])}
@@ -205,7 +208,7 @@ def stage_notebook(
         fix_cell(cell, stems, url)
     head = dict(cell_type='raw', id='front', metadata={}, source=f'---\n{yaml.safe_dump(meta, sort_keys=False)}---'.splitlines(keepends=True))
     nb['metadata'].pop('widgets', None)
-    (STAGE/final_name(path.name)).write_text(json.dumps(nb | dict(cells=[head, *cells]), ensure_ascii=False, indent=1))
+    (STAGE/final_name(path.name)).write_text(json.dumps(nb | dict(cells=[head, *cells]), ensure_ascii=False, indent=1), encoding='utf-8')
 
 
 # ---- The API index
@@ -213,7 +216,7 @@ def public_names(
     module:Path, # an exported module
 )->list[tuple[str,str]]: # name and first line of its docstring
     "What a module exports, in its order; of a value, the remark after its name"
-    text = module.read_text()
+    text = module.read_text(encoding='utf-8')
     body = ast.parse(text).body
     names = next((ast.literal_eval(n.value) for n in body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0])=='__all__'), [])
     docs = {n: (re.search(rf'^{n}\b.*=[^#\n]*# *(.+)', text, re.M) or ['', ''])[1] for n in names}
@@ -225,7 +228,7 @@ def api_table(
 )->str: # Markdown
     "Every public name of every module, with its one line and its address"
     index, out = {}, []
-    exec((package/'_modidx.py').read_text(), index)
+    exec((package/'_modidx.py').read_text(encoding='utf-8'), index)
     for mod, syms in index['d']['syms'].items():
         name, page = mod.rpartition('.')[2], next(iter(syms.values()))[0].partition('#')[0]
         rows = [f"| [`{n}`]({page}{f'#{n}' if f'{mod}.{n}' in syms else ''}) | {doc.replace('|', chr(92) + '|')} |"
@@ -255,12 +258,11 @@ def katex(
     dest:Path, # folder to fill
 ):
     "KaTeX's script, style sheet, fonts and license, from the package that carries them"
-    cache = ROOT/'.cache'/'katex'
-    wheel = next(cache.glob('*.whl'), None)
+    wheel = next(KATEX_CACHE.glob('*.whl'), None)
     if not wheel:
-        pip = [sys.executable, '-m', 'pip', 'download', '-qq', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:', '-d', str(cache), KATEX]
+        pip = [sys.executable, '-m', 'pip', 'download', '-qq', '--disable-pip-version-check', '--no-deps', '--only-binary=:all:', '-d', str(KATEX_CACHE), KATEX]
         if subprocess.run(pip).returncode: sys.exit(f'docs: KaTeX could not be had: `pip download {KATEX}` failed')
-        wheel = next(cache.glob('*.whl'))
+        wheel = next(KATEX_CACHE.glob('*.whl'))
     if hashlib.sha256(wheel.read_bytes()).hexdigest()!=KATEX_SHA:
         wheel.unlink()
         sys.exit(f'docs: {KATEX} is not the file expected (its SHA-256 differs); it was deleted, so try again')
@@ -272,7 +274,7 @@ def katex(
             (dest/rel).parent.mkdir(parents=True, exist_ok=True)
             (dest/rel).write_bytes(z.read(name))
     css = dest/'katex.min.css'  # only WOFF2 is there, which every browser of today reads
-    css.write_text(re.sub(r',url\([^)]*\.(woff|ttf)\) format\("\w+"\)', '', css.read_text()))
+    css.write_text(re.sub(r',url\([^)]*\.(woff|ttf)\) format\("\w+"\)', '', css.read_text(encoding='utf-8')), encoding='utf-8')
 
 def stage():
     "Fill `_stage` with what is rendered: notebooks, pages, style sheet, images, KaTeX, `_quarto.yml`"
@@ -281,11 +283,11 @@ def stage():
     shutil.copytree(PROC, STAGE, ignore=shutil.ignore_patterns('*.ipynb', 'llms.txt'))  # nbdev's list has other addresses
     notebooks = sorted(PROC.glob('*.ipynb'))
     stems = {p.stem: Path(final_name(p.name)).stem for p in notebooks}
-    config = fix_config(yaml.safe_load((PROC/'_quarto.yml').read_text()), stems, url)
+    config = fix_config(yaml.safe_load((PROC/'_quarto.yml').read_text(encoding='utf-8')), stems, url)
     check_pages(config, {final_name(p.name) for p in notebooks} | {p.name for p in STAGE.glob('*.qmd')})
-    (STAGE/'_quarto.yml').write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    (STAGE/'_quarto.yml').write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding='utf-8')
     for p in notebooks: stage_notebook(p, stems, url)
-    for p in STAGE.glob('*.qmd'): p.write_text(fix_links(p.read_text().replace('{api}', api_table()), stems, url))
+    for p in STAGE.glob('*.qmd'): p.write_text(fix_links(p.read_text(encoding='utf-8').replace('{api}', api_table()), stems, url), encoding='utf-8')
     katex(STAGE/'static'/'katex')
 
 def render(
@@ -293,7 +295,7 @@ def render(
 ):
     "Render `_stage` into `_stage/_docs`; a warning of Quarto's is an error"
     if renderer=='quarto':
-        done = subprocess.run(['quarto', 'render', str(STAGE), '--to', 'html'], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        done = subprocess.run(['quarto', 'render', str(STAGE), '--to', 'html'], encoding='utf-8', stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         print(done.stdout)
         warnings = re.findall(r'^\W*(?:\x1b\[\d+m)*\W*(?:WARN(?:ING)?|ERROR)\b.*', done.stdout, re.M)
         if done.returncode or warnings: sys.exit('docs: quarto failed' if done.returncode else f'docs: {len(warnings)} warnings of quarto (above)')
@@ -343,14 +345,14 @@ def finish(
 ):
     "Clean what was rendered, add what hosts and readers ask for, and put it in place as `_docs`"
     built = STAGE/'_docs'
-    pages = {p.name: offline(p.read_text()) for p in built.glob('*.html')}
+    pages = {p.name: offline(p.read_text(encoding='utf-8')) for p in built.glob('*.html')}
     ids = {name: set(re.findall(r'\sid="([^"]+)"', html)) for name,html in pages.items()}
-    for name, html in pages.items(): (built/name).write_text(lower_anchors(fix_anchors(html, ids)))
+    for name, html in pages.items(): (built/name).write_text(lower_anchors(fix_anchors(html, ids)), encoding='utf-8')
     for p in built.glob('*.llms.md'):
-        p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', p.read_text()))  # plain Markdown
+        p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', p.read_text(encoding='utf-8')), encoding='utf-8')  # plain Markdown
         shutil.copy(p, built/p.name.replace('.llms.md', '.html.md'))  # the address in each module's docstring
     shutil.copytree(STAGE/'static', built/'static', dirs_exist_ok=True)
-    (built/'.nojekyll').write_text(renderer)  # GitHub asks that the file is there; tests ask what rendered the site
+    (built/'.nojekyll').write_text(renderer, encoding='utf-8')  # GitHub asks that the file is there; tests ask what rendered the site
     shutil.rmtree(DOCS, ignore_errors=True)
     shutil.move(built, DOCS)
 
@@ -373,6 +375,7 @@ if __name__=='__mp_main__':  # a worker of `process`
     docments.signature = signature
 
 if __name__=='__main__':
+    sys.stdout.reconfigure(errors='backslashreplace')  # a locale may lack the characters of a notebook
     args = argparse.ArgumentParser(description='Build the docs site into _docs/')
     args.add_argument('--renderer', choices=('auto', 'quarto', 'smalldocs'), default='auto', help='auto: Quarto where it is installed')
     args.add_argument('--serve', action='store_true', help='then serve it on this machine')

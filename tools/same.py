@@ -51,6 +51,7 @@ def first(kind:str, s:str, t:str)->str:
     return f': {pair[0].strip()[:100]!r} became {pair[1].strip()[:100]!r}'
 
 if __name__ == '__main__':
+    sys.stdout.reconfigure(errors='backslashreplace')  # a locale may lack the characters of a notebook
     *folders, = (Path(a) for a in sys.argv[1:] if a != '--warn')
     found = list(differences(*folders))
     for line in found: print(line)
