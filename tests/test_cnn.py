@@ -117,7 +117,7 @@ def test_files_pictures_and_arrays(digits, tmp_path):
     (torch.ones(9, 9), ValueError, '`image` must show a digit, got one color all over'),
     (torch.zeros(9, 9), ValueError, '`image` must show a digit, got one color all over'),
     (torch.full((9, 9), torch.nan), ValueError, '`image` must hold finite numbers, got 81'),
-    (torch.ones(3, 9, 9), ValueError, '`image` must have axes (h, w), or (h, w, 3) of integers up to 255, got shape (3, 9, 9)'),
+    (torch.ones(3, 9, 9), ValueError, '`image` must have axes (h, w), or (h, w, 3) for colors, got shape (3, 9, 9)'),
     (torch.ones(2, 9), ValueError, '`image` must be at least 3 pixels high and wide, got (2, 9)'),
     ('nowhere.png', FileNotFoundError, 'nowhere.png'),
     (__file__, ValueError, '`image` must be a file that holds an image'),
