@@ -246,8 +246,9 @@ def lin_bn_drop(
 )->nn.Sequential:
     "Linear, ReLU, batch normalization, dropout, in this order. Twin: `fastai.layers.LinBnDrop` with `lin_first=True`"
     n_in, n_out = check_range(n_in, 'n_in', low=1, whole=True), check_range(n_out, 'n_out', low=1, whole=True)
+    p = check_range(p, 'p', low=0)
     _check_dropout(p, 'p')
-    after = [nn.ReLU()]*bool(act) + [nn.BatchNorm1d(n_out)]*bool(bn) + [nn.Dropout(float(p))]*(p>0)
+    after = [nn.ReLU()]*bool(act) + [nn.BatchNorm1d(n_out)]*bool(bn) + [nn.Dropout(p)]*(p>0)
     return nn.Sequential(_linear(n_in, n_out, not bn, generator), *after)
 
 # %% ../nbs/26_tabular.ipynb #d1240cbf

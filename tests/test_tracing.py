@@ -117,10 +117,10 @@ def test_compiled_results_and_gradients_are_pytorchs(name):
 
 
 @pytest.mark.parametrize('name', CASES)
-@pytest.mark.parametrize('strict', [True, False])
-def test_exported_results_are_pytorchs(name, strict):
+def test_exported_results_are_pytorchs(name):
+    "Strict: traced from its bytecode, as in `torch.compile`. The other way follows below"
     ours, theirs, inputs = CASES[name]
-    same(torch.export.export(ours, inputs, strict=strict).module()(*inputs), theirs(*inputs), **close)
+    same(torch.export.export(ours, inputs, strict=True).module()(*inputs), theirs(*inputs), **close)
 
 
 @pytest.mark.parametrize('name', CASES)
@@ -162,7 +162,7 @@ def test_shapes_without_numbers_are_pytorchs(name):
 
 
 @pytest.mark.parametrize('make,inputs', [
-    (lambda: SmallCNN(3, channels=(4, 6)), lambda b: (rand(b, 1, 9, 8),)),
+    (lambda: SmallCNN(3, channels=(4,)), lambda b: (rand(b, 1, 9, 8),)),
     (lambda: DotProductBias(5, 5, 3), lambda b: (pairs[:1].expand(b, -1),)),
     (lambda: TabularModel([(5, 3)], 4, 1, [6]), lambda b: (pairs[:1,:1].expand(b, -1), rand(b, 4))),
 ])
@@ -177,18 +177,10 @@ def test_one_compiled_model_takes_batches_of_many_sizes(make, inputs):
     assert len(graphs)<=2
 
 
-def test_a_training_step_compiled_to_machine_code_is_the_same():
-    "PyTorch's own backend, with indices, kernels, pooling and a loss in one graph"
-    torch.manual_seed(0)
-    model = nn.ModuleDict({'emb': Embedding(5, 3), 'conv': Conv2d(1, 3, 3, padding=1)})
-    def step(x, i, y):
-        seen = max_pool2d(act.relu(model['conv'](x)), 2).mean((2, 3))
-        return act.cross_entropy(seen*model['emb'](i), y)
-    x = rand(3, 1, 6, 6)
-    def grads(fn):
-        loss = fn(x, index, index%3)
-        return loss.detach(), torch.autograd.grad(loss, list(model.parameters()))
-    same(grads(torch.compile(step, fullgraph=True)), grads(step), **close)
+def test_what_is_compiled_to_machine_code_is_the_same():
+    "PyTorch's own backend, which needs a C++ compiler, with indices, kernels, pooling and a loss in one graph"
+    def loss(x, i): return act.cross_entropy(max_pool2d(conv(x), 4).sum((2, 3))[:,:3]*emb(i), i%3)
+    with torch.no_grad(): same(torch.compile(loss, fullgraph=True)(images, index), loss(images, index), **close)
 
 
 def test_dropout_draws_while_it_is_traced():
