@@ -76,7 +76,8 @@ def softplus(
     """ReLU with its corner rounded off: log(1+exp(beta·x))/beta
 
     Raises TypeError for integers, ValueError for `beta` not above 0. Twin: `F.softplus`."""
-    beta, threshold, wide = check_range(beta, 'beta', above=0), check_range(threshold, 'threshold'), _wide(x)
+    beta, threshold = check_range(beta, 'beta', above=0), check_range(threshold, 'threshold')
+    wide = _wide(x)
     high = beta*wide>threshold
     rest = torch.where(high, 0., wide)  # in both branches, so that the one not taken has a finite slope
     return _narrow(torch.where(high, wide, torch.log1p((beta*rest).exp())/beta), x)

@@ -123,10 +123,11 @@ def im2col(
     b, c, _, _ = _check_images(x)
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pairs = _pairs(kernel_size, stride, padding, dilation)
     oh, ow = _grid(x, pairs)
-    if not b: x, ph, pw = nn.functional.pad(x, (pw, pw, ph, ph)), 0, 0  # below, PyTorch 2.6 would refuse the empty axis
+    zeros = pw, pw, ph, ph
+    if not b: x, zeros = nn.functional.pad(x, zeros), (0, 0, 0, 0)  # PyTorch before 2.7 cannot pad beside an empty axis
     # the batch comes last in memory: one pixel of all images lies in a row, and is copied in one go
-    x = x.permute(1, 2, 3, 0).contiguous()                                          # (b, c, h, w) -> (c, h, w, b)
-    if ph or pw: x = nn.functional.pad(x, (0, 0, pw, pw, ph, ph))                   # -> (c, h+2ph, w+2pw, b)
+    x = x.permute(1, 2, 3, 0).contiguous()                 # (b, c, h, w) -> (c, h, w, b)
+    if any(zeros): x = nn.functional.pad(x, (0, 0, *zeros))  # -> (c, h+2ph, w+2pw, b)
     pieces = [(slice(None), _every(i*dh, sh, oh), _every(j*dw, sw, ow)) for i in range(kh) for j in range(kw)]
     cut = _Pieces.forward if torch.compiler.is_compiling() else _Pieces.apply  # PyTorch cannot trace a Function that has a `jvp`
     x = cut(x, pieces)                                     # -> (c, kh·kw, oh, ow, b)
