@@ -18,12 +18,17 @@ from jaxtyping import Float, Int, Real, UInt8
 from torch import Tensor
 
 from .checks import check_axes, check_index, check_range
+from .convolution import _autocast
 from .dropout import _float
 
 # %% ../nbs/34_activations.ipynb #a460790b
 def _wide(x:Tensor, name:str='x')->Tensor:
     "At least 32 bits a number, to round once at the end instead of at each step"
     return x.float() if _float(x, name).dtype.itemsize<4 else x
+
+def _narrow(wide:Tensor, x:Tensor)->Tensor:
+    "Rounded to the dtype of `x`; under autocast a GPU keeps 32 bits, as PyTorch does there for what has an exponential in it"
+    return wide if x.device.type!='cpu' and _autocast(x) else wide.to(x.dtype)
 
 # %% ../nbs/34_activations.ipynb #0d195e47
 def relu(
@@ -38,7 +43,7 @@ def leaky_relu(
     negative_slope:float=.01, # slope where x is not above zero
 )->Float[Tensor, '...']: # the same shape
     "ReLU with a small slope on the left. Raises TypeError for integers, ValueError for a slope that is not finite. Twin: `F.leaky_relu`"
-    check_range(negative_slope, 'negative_slope')
+    negative_slope = check_range(negative_slope, 'negative_slope')
     return torch.where(_float(x, 'x')>0, x, negative_slope*x)
 
 # %% ../nbs/34_activations.ipynb #f096d129
@@ -71,12 +76,11 @@ def softplus(
     """ReLU with its corner rounded off: log(1+exp(beta·x))/beta
 
     Raises TypeError for integers, ValueError for `beta` not above 0. Twin: `F.softplus`."""
-    check_range(beta, 'beta', above=0)
-    check_range(threshold, 'threshold')
+    beta, threshold = check_range(beta, 'beta', above=0), check_range(threshold, 'threshold')
     wide = _wide(x)
     high = beta*wide>threshold
     rest = torch.where(high, 0., wide)  # in both branches, so that the one not taken has a finite slope
-    return torch.where(high, wide, torch.log1p((beta*rest).exp())/beta).to(x.dtype)
+    return _narrow(torch.where(high, wide, torch.log1p((beta*rest).exp())/beta), x)
 
 # %% ../nbs/34_activations.ipynb #0faf6ab2
 def gelu(
@@ -110,7 +114,7 @@ def mish(
 # %% ../nbs/34_activations.ipynb #e8ae524f
 def _below_zero(x:Tensor, dim:int)->Tensor:
     "Subtract the maximum, which changes no softmax; of no numbers there is none"
-    check_range(dim, 'dim', -max(x.ndim, 1), max(x.ndim, 1)-1, whole=True)
+    dim = check_range(dim, 'dim', -max(x.ndim, 1), max(x.ndim, 1)-1, whole=True)
     return x-x.detach().amax(dim, keepdim=True) if x.numel() else x
 
 def softmax(
@@ -119,7 +123,7 @@ def softmax(
 )->Float[Tensor, '...']: # the same shape, in 0 … 1
     "Probabilities of logits. Raises TypeError for integers, ValueError for an axis that `x` does not have. Twin: `F.softmax`"
     powers = _below_zero(_wide(x), dim).exp()
-    return (powers/powers.sum(dim, keepdim=True)).to(x.dtype)
+    return _narrow(powers/powers.sum(dim, keepdim=True), x)
 
 # %% ../nbs/34_activations.ipynb #f3eea240
 def log_softmax(
@@ -128,7 +132,7 @@ def log_softmax(
 )->Float[Tensor, '...']: # the same shape, 0 at most
     "Logarithms of the probabilities. Raises TypeError for integers, ValueError for an axis that `x` does not have. Twin: `F.log_softmax`"
     x_low = _below_zero(_wide(x), dim)
-    return (x_low-x_low.exp().sum(dim, keepdim=True).log()).to(x.dtype)
+    return _narrow(x_low-x_low.exp().sum(dim, keepdim=True).log(), x)
 
 # %% ../nbs/34_activations.ipynb #8408888a
 def cross_entropy(
@@ -138,10 +142,10 @@ def cross_entropy(
 )->Float[Tensor, '']: # mean over the rows, in nats
     """Minus the logarithm of the probability of the right class, on average
 
-    Raises ValueError for shapes that do not fit, TypeError for other dtypes, IndexError for a class outside of 0 … c-1. Since it
-    looks at the classes, not under `torch.func.vmap`. Twin: `F.cross_entropy`."""
+    Raises ValueError for shapes that do not fit, TypeError for other dtypes, IndexError for a class outside of 0 … c-1.
+    Twin: `F.cross_entropy`."""
     b, c = check_axes(pred, 'b c', 'pred', 'float')
-    check_range(label_smoothing, 'label_smoothing', 0, 1)
+    label_smoothing = check_range(label_smoothing, 'label_smoothing', 0, 1)
     log_p = log_softmax(_wide(pred, 'pred'), 1)
     if isinstance(target, Tensor) and target.is_floating_point():
         check_axes(target, f'{b} {c}', 'target')
@@ -150,14 +154,18 @@ def cross_entropy(
         right = _class_numbers(target, b, c)
         losses = -log_p[torch.arange(b, device=pred.device), right]  # (b, c) -> (b)
     if label_smoothing: losses = (1-label_smoothing)*losses - label_smoothing*log_p.mean(1)
-    return losses.mean().to(torch.promote_types(pred.dtype, target.dtype) if target.is_floating_point() else pred.dtype)
+    return _rounded(losses.mean(), pred, target)
 
 # %% ../nbs/34_activations.ipynb #9025da37
 def _class_numbers(target:Tensor, b:int, c:int)->Tensor:
     check_axes(target, f'{b}', 'target')
     if target.dtype not in (torch.int64, torch.uint8): raise TypeError(f'`target` must hold int64 or uint8 class numbers, or probabilities, got {target.dtype}')
-    check_index(target.long(), c, 'target')
-    return target.long()
+    return check_index(target, c, 'target')
+
+def _rounded(loss:Tensor, pred:Tensor, target:Tensor)->Tensor:
+    "A loss in the wider dtype of the two; under autocast in 32 bits at least, as in PyTorch"
+    if pred.dtype.itemsize>=4 or _autocast(pred): return loss
+    return loss.to(torch.promote_types(pred.dtype, target.dtype) if target.is_floating_point() else pred.dtype)
 
 # %% ../nbs/34_activations.ipynb #4622cb7d
 def mse(
@@ -165,22 +173,22 @@ def mse(
     target:Real[Tensor, '...'], # what they should have been, of the same shape
 )->Float[Tensor, '']: # mean over all numbers
     "Mean squared error. Raises ValueError unless the shapes are the same, TypeError for other dtypes. Twin: `F.mse_loss`"
-    _check_pair(pred, target)
-    return ((pred-target)**2).mean()
+    return _rounded((_difference(pred, target)**2).mean(), pred, target)
 
 def mae(
     pred:Float[Tensor, '...'], # predictions
     target:Real[Tensor, '...'], # what they should have been, of the same shape
 )->Float[Tensor, '']: # mean over all numbers
     "Mean absolute error. Raises ValueError unless the shapes are the same, TypeError for other dtypes. Twin: `F.l1_loss`"
-    _check_pair(pred, target)
-    return (pred-target).abs().mean()
+    return _rounded(_difference(pred, target).abs().mean(), pred, target)
 
 # %% ../nbs/34_activations.ipynb #d8f0c082
-def _check_pair(pred:Tensor, target:Tensor)->None:
-    _float(pred, 'pred')
+def _difference(pred:Tensor, target:Tensor)->Tensor:
+    "Of what has the same shape; at least 32 bits a number"
+    wide = _wide(pred, 'pred')
     if not isinstance(target, Tensor): raise TypeError(f'`target` must be a tensor, got {type(target).__name__}')
     if target.is_complex() or target.dtype==torch.bool: raise TypeError(f'`target` must hold real numbers, got {target.dtype}')
     if target.shape!=pred.shape:
         raise ValueError(f'`target` must have the shape of `pred`, {tuple(pred.shape)}, got {tuple(target.shape)}: '
                          'PyTorch would stretch one over the other, and the loss would mean nothing')
+    return wide-target

@@ -11,20 +11,23 @@ __all__ = ['conv_block', 'SmallCNN', 'as_digit']
 
 # %% ../nbs/35_cnn.ipynb #07c00d34
 from collections.abc import Sequence
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .checks import check_axes, check_range
+from .checks import check_axes, check_list, check_range
 from .collab_nn import _linear
 from .convolution import Conv2d
 from .dropout import Dropout
 from .pooling import AdaptiveConcatPool2d
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import BinaryIO
+
     import numpy
     import PIL.Image
 
@@ -38,9 +41,10 @@ def conv_block(
     generator:torch.Generator|None=None, # where the first weights come from; PyTorch's global one if None
 )->nn.Sequential:
     "Convolution, batch normalization, ReLU, padded so that windows are centered on pixels. Raises ValueError for an even kernel. Twin: `fastai.layers.ConvLayer`"
-    if check_range(kernel_size, 'kernel_size', low=1, whole=True)%2==0: raise ValueError(f'`kernel_size` must be odd, got {kernel_size}')
+    kernel_size, out_channels = check_range(kernel_size, 'kernel_size', low=1, whole=True), check_range(out_channels, 'out_channels', low=1, whole=True)
+    if kernel_size%2==0: raise ValueError(f'`kernel_size` must be odd, got {kernel_size}')
     conv = Conv2d(in_channels, out_channels, kernel_size, stride, padding=kernel_size//2, bias=False, generator=generator)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), *[nn.ReLU()]*act)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), *[nn.ReLU()]*bool(act))
 
 # %% ../nbs/35_cnn.ipynb #5b357581
 class SmallCNN(nn.Module):
@@ -56,10 +60,10 @@ class SmallCNN(nn.Module):
     ):
         "Weights start as those of PyTorch's layers do"
         super().__init__()
+        channels, n_out = check_list(channels, 'channels', low=1, whole=True), check_range(n_out, 'n_out', low=1, whole=True)
         if not channels: raise ValueError('`channels` must have a number for each block, got none')
-        for n in channels: check_range(n, 'channels', low=1, whole=True)
-        check_range(n_out, 'n_out', low=1, whole=True)
-        self.in_channels, sizes = in_channels, [in_channels, *channels]
+        self.in_channels = check_range(in_channels, 'in_channels', low=1, whole=True)
+        sizes = [self.in_channels, *channels]
         self.body = nn.Sequential(*[conv_block(i, o, 3 if n else 5, generator=generator) for n,(i,o) in enumerate(zip(sizes, channels, strict=False))])
         self.pool = AdaptiveConcatPool2d(1)
         self.head = nn.Sequential(nn.Flatten(), Dropout(p), _linear(2*channels[-1], n_out, True, generator))
@@ -75,20 +79,46 @@ class SmallCNN(nn.Module):
         return x.squeeze(1) if x.shape[1]==1 else x
 
 # %% ../nbs/35_cnn.ipynb #61afbe77
-def _gray(image)->Tensor:
+def _opened(file)->'PIL.Image.Image':
+    "The picture in a file, turned as its camera was held"
+    from PIL import Image, ImageOps
+    try:
+        with Image.open(file) as picture: return ImageOps.exif_transpose(picture)
+    except FileNotFoundError: raise FileNotFoundError(f'`image` must be a file that exists, got {file}') from None
+    except (OSError, SyntaxError, TypeError, ValueError) as e: raise ValueError(f'`image` must be a file that holds an image, got {file}') from e
+
+def _gray_picture(picture:'PIL.Image.Image')->Tensor:
+    "Gray values; where a picture is transparent, it lies on white paper"
+    import numpy as np
+    from PIL import Image
+    if picture.mode[0] in 'IF': return torch.from_numpy(np.asarray(picture).astype('float64'))  # more than 8 bits for a gray value
+    if picture.mode=='LAB': picture = picture.getchannel('L')
+    if picture.mode=='La': picture = picture.convert('LA')
+    picture = Image.alpha_composite(Image.new('RGBA', picture.size, 'white'), picture.convert('RGBA'))
+    return torch.from_numpy(np.array(picture.convert('L'), dtype='float64')/255)
+
+def _gray_array(image)->Tensor:
+    "Gray values of an array of numbers, in whatever order of axes in memory, order of bytes and dtype"
+    import numpy as np
+    from PIL import Image
+    if isinstance(image, Tensor): image = (image.detach() if image.is_complex() else image.detach().double()).cpu().numpy()
+    try: x = np.asarray(image)
+    except ValueError: raise ValueError('`image` must have rows of one length, got several') from None
+    if x.dtype.kind not in 'biuf': raise TypeError(f'`image` must hold numbers, got {x.dtype}')
+    if x.ndim!=3 or x.shape[2] not in (3, 4): return torch.from_numpy(x.astype('float64'))
+    brightest = next((n for n in (1, 255, 65535) if x.max(initial=0)<=n), None)
+    if brightest is None or x.min(initial=0)<0: raise ValueError('`image` must hold colors from 0 to 1, to 255 or to 65535, got others')
+    return _gray_picture(Image.fromarray((x.astype('float64')/brightest*255).round().astype('uint8')))
+
+def _gray(image)->Tensor: # (h, w), float64
     "Any image as a grid of numbers"
-    from PIL import Image, UnidentifiedImageError
-    if isinstance(image, (str, Path)):
-        try: image = Image.open(image)
-        except UnidentifiedImageError: raise ValueError(f'`image` must be a file that holds an image, got {image}') from None
-    is_color = getattr(image, 'ndim', 0)==3 and image.shape[2] in (3, 4) and str(image.dtype) in ('uint8', 'torch.uint8')
-    if is_color: image = Image.fromarray(image.numpy() if isinstance(image, Tensor) else image)
-    if isinstance(image, Image.Image):
-        if 'A' in image.getbands(): image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image.convert('RGBA'))
-        import numpy as np
-        return torch.from_numpy(np.array(image.convert('L'), dtype='float32')/255)
-    x = torch.as_tensor(image).detach().cpu().float()
-    if x.ndim!=2: raise ValueError(f'`image` must have axes (h, w), or (h, w, 3) of integers up to 255, got shape {tuple(x.shape)}')
+    from PIL import Image, ImageOps
+    if isinstance(image, (str, PathLike)) or hasattr(image, 'read'): image = _opened(image)
+    elif isinstance(image, Image.Image): image = ImageOps.exif_transpose(image)
+    elif not isinstance(image, (list, tuple)) and not hasattr(image, '__array__'):
+        raise TypeError(f'`image` must be a file, a picture or an array of numbers, got {type(image).__name__}')
+    x = _gray_picture(image) if isinstance(image, Image.Image) else _gray_array(image)
+    if x.ndim!=2: raise ValueError(f'`image` must have axes (h, w), or (h, w, 3) for colors, got shape {tuple(x.shape)}')
     if not x.isfinite().all(): raise ValueError(f'`image` must hold finite numbers, got {int((~x.isfinite()).sum())} that are NaN or infinite')
     return x
 
@@ -96,11 +126,11 @@ def _paper(x:Tensor)->Tensor:
     "The light on the paper: the plane that fits the pixels at the rim best, since light is seldom even"
     h, w = x.shape
     rows, cols = torch.meshgrid(torch.linspace(-1, 1, h), torch.linspace(-1, 1, w), indexing='ij')
-    plane = torch.stack([torch.ones(h, w), rows, cols], 2).double()  # (h, w, 3)
+    plane = torch.stack([torch.ones(h, w), rows, cols], 2).to(x)  # (h, w, 3)
     at_rim = torch.ones(h, w, dtype=torch.bool)
     at_rim[1:-1,1:-1] = False
-    fitted = torch.linalg.lstsq(plane[at_rim], x[at_rim].double()[:,None]).solution  # (3, 1)
-    return (plane @ fitted)[...,0].float()
+    fitted = torch.linalg.lstsq(plane[at_rim], x[at_rim][:,None]).solution  # (3, 1)
+    return (plane @ fitted)[...,0]
 
 def _place(n:int, ink:Tensor)->int:
     "Where on an axis of 28 pixels `ink`, a number for each of n pixels, has to begin to have its center of mass at pixel 14, as MNIST's digits have"
@@ -109,14 +139,15 @@ def _place(n:int, ink:Tensor)->int:
 
 # %% ../nbs/35_cnn.ipynb #2f85e27c
 def as_digit(
-    image:'str|Path|PIL.Image.Image|numpy.ndarray|Tensor', # a file, a picture, an array of gray values, or of colors from 0 to 255; ink darker or brighter than paper
+    # a file (its name, or opened for reading bytes), a picture, an array of gray values, or of colors (h, w, 3); ink darker or brighter than paper
+    image:'str|Path|BinaryIO|PIL.Image.Image|numpy.ndarray|Tensor',
     noise:float=.15, # what differs from the paper by less than this share of the darkest ink is taken for paper
 )->Float[Tensor, '28 28']: # 0 (paper) … 1 (ink)
     """An image of one digit in the form of MNIST: ink fitted into 20 × 20 pixels, its center of mass at pixel 14 of 28 × 28
 
-    Raises ValueError for an image without ink, FileNotFoundError for a missing file. Source: LeCun, Cortes and Burges, the MNIST database."""
-    x = _gray(image)
-    if check_range(noise, 'noise', low=0)>=1: raise ValueError(f'`noise` must be less than 1, got {noise}')
+    Photos are turned as their camera was held (EXIF). Raises ValueError for an image without ink, TypeError for what is no image, FileNotFoundError for a missing file. Source: LeCun, Cortes and Burges, the MNIST database."""
+    x, noise = _gray(image), check_range(noise, 'noise', low=0)
+    if noise>=1: raise ValueError(f'`noise` must be less than 1, got {noise}')
     if min(x.shape)<3: raise ValueError(f'`image` must be at least 3 pixels high and wide, got {tuple(x.shape)}')
     ink = (x-_paper(x)).abs()
     if ink.max()<=1e-3*x.abs().max(): raise ValueError('`image` must show a digit, got one color all over')

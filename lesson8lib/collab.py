@@ -14,10 +14,10 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from .checks import check_axes, check_index, check_numbers, check_range, check_table, merges_in_float32
+from .checks import check_axes, check_index, check_interval, check_numbers, check_range, check_table, merges_in_float32
 from .data import Vocab
 from .embedding import create_params
 from .training import new_generator
@@ -31,7 +31,8 @@ def sigmoid_range(
     high:float, # what very positive numbers come near to
 )->Float[Tensor, '...']: # numbers between `low` and `high`
     "Squeeze all numbers into a range. Twin: `fastai.layers.sigmoid_range`"
-    if not check_range(low, 'low')<check_range(high, 'high'): raise ValueError(f'`high` must be greater than `low`, got low={low}, high={high}')
+    low, high = check_range(low, 'low'), check_range(high, 'high')
+    if low>=high: raise ValueError(f'`high` must be greater than `low`, got low={low}, high={high}')
     return torch.sigmoid(x)*(high-low) + low
 
 # %% ../nbs/22_collab.ipynb #b42cbe72
@@ -46,13 +47,12 @@ class DotProduct(nn.Module):
     ):
         "Small random factors"
         super().__init__()
-        _check_sizes(n_users, n_items, n_factors, y_range)
+        self.y_range = _check_sizes(n_users, n_items, n_factors, y_range)
         self.user_factors = create_params(n_users, n_factors, generator=generator)
         self.item_factors = create_params(n_items, n_factors, generator=generator)
-        self.y_range = y_range
 
     def forward(self,
-        x:Int[Tensor, 'b 2'], # row numbers of users and items
+        x:Integer[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
         "Predicted ratings. Raises IndexError for rows that are not there"
         users, items = _rows(x, len(self.user_factors), len(self.item_factors))
@@ -64,17 +64,13 @@ def _rows(x:Tensor, n_users:int, n_items:int, name:str='x')->tuple[Tensor, Tenso
     "Columns of users and items, both checked: a parameter would take -1 for its last row"
     check_axes(x, 'b 2', name, kind='int')
     users, items = x.unbind(1)  # (b, 2) -> two of (b)
-    check_index(users, n_users, f'{name}[:,0] (users)')
-    check_index(items, n_items, f'{name}[:,1] (items)')
-    return users, items
+    return check_index(users, n_users, f'{name}[:,0] (users)'), check_index(items, n_items, f'{name}[:,1] (items)')
 
 # %% ../nbs/22_collab.ipynb #ca986183
-def _check_sizes(n_users, n_items, n_factors, y_range)->None:
+def _check_sizes(n_users, n_items, n_factors, y_range)->tuple[float, float]|None:
+    "Refuse impossible sizes; return the range, as Python's own numbers"
     for value,name in ((n_users, 'n_users'), (n_items, 'n_items'), (n_factors, 'n_factors')): check_range(value, name, low=1, whole=True)
-    if y_range is None: return
-    if not isinstance(y_range, (tuple, list)) or len(y_range)!=2: raise TypeError(f'`y_range` must be a pair (low, high), got {y_range!r}')
-    low, high = (check_range(v, 'y_range') for v in y_range)
-    if low>=high: raise ValueError(f'`y_range` must go from a lower to a higher number, got {y_range}')
+    return check_interval(y_range, 'y_range')
 
 # %% ../nbs/22_collab.ipynb #b0ccb915
 class RatingsData(NamedTuple):
@@ -150,15 +146,14 @@ class DotProductBias(nn.Module):
     ):
         "Small random factors and biases"
         super().__init__()
-        _check_sizes(n_users, n_items, n_factors, y_range)
+        self.y_range = _check_sizes(n_users, n_items, n_factors, y_range)
         self.user_factors = create_params(n_users, n_factors, generator=generator)
         self.user_bias = create_params(n_users, generator=generator)
         self.item_factors = create_params(n_items, n_factors, generator=generator)
         self.item_bias = create_params(n_items, generator=generator)
-        self.y_range = y_range
 
     def forward(self,
-        x:Int[Tensor, 'b 2'], # row numbers of users and items
+        x:Integer[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
         "Predicted ratings. Raises IndexError for rows that are not there"
         users, items = _rows(x, len(self.user_factors), len(self.item_factors))

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import torch
 from fastcore.basics import patch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
-from .checks import (check_axes, check_column, check_index, check_interval, check_numbers, check_range, check_sizes, check_table,
+from .checks import (check_axes, check_column, check_index, check_interval, check_list, check_numbers, check_range, check_table,
                                holds_numbers, warn_of_numbers)
 from .collab import RatingsData, _rows, sigmoid_range
 from .data import Vocab
@@ -38,7 +38,7 @@ def emb_sz_rule(
 # %% ../nbs/24_collab_nn.ipynb #ea2bd90c
 def _linear(n_in:int, n_out:int, bias:bool, generator)->nn.Linear:
     "A linear layer that starts as PyTorch's own do, from a generator; PyTorch's global random numbers are left alone"
-    linear = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias)
+    linear = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias, device=torch.get_default_device())
     for q in linear.parameters(): nn.init.uniform_(q, -n_in**-.5, n_in**-.5, generator=generator)
     return linear
 
@@ -73,15 +73,15 @@ class CollabNN(nn.Module):
     ):
         "Small random rows, and layers that start as PyTorch's do"
         super().__init__()
-        user_sz, item_sz = check_sizes(user_sz, 'user_sz', 2), check_sizes(item_sz, 'item_sz', 2)
-        layers, p = check_sizes(layers, 'layers'), _check_dropout(p, 'p')
+        user_sz, item_sz = (tuple(check_list(sz, name, 2, low=1, whole=True)) for sz,name in ((user_sz, 'user_sz'), (item_sz, 'item_sz')))
+        layers, p = check_list(layers, 'layers', low=1, whole=True), _check_dropout(p, 'p')
         self.user_factors = create_params(*user_sz, generator=generator)
         self.item_factors = create_params(*item_sz, generator=generator)
         self.layers = _dense([user_sz[1]+item_sz[1], *layers, 1], use_bn, p, generator)
         self.y_range = check_interval(y_range, 'y_range')
 
     def forward(self,
-        x:Int[Tensor, 'b 2'], # row numbers of users and items
+        x:Integer[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
         "Predicted ratings. Raises IndexError for rows that are not there"
         users, items = _rows(x, len(self.user_factors), len(self.item_factors))
@@ -166,7 +166,7 @@ class Rows(nn.Module):
         n:int, # number of users (or items)
         n_numbers:int, # size of an embedding
         meta:Float[Tensor, 'n m']|None=None, # metadata of each
-        seen:Int[Tensor, 'r 2']|None=None, # ratings: index of the user (or item), and of the other side
+        seen:Integer[Tensor, 'r 2']|None=None, # ratings: index of the user (or item), and of the other side
         n_others:int|None=None, # number of items (or users) on the other side; needed with `seen`
         hide:float=0., # probability to hide the own numbers in training, in [0, 1], so that the rest learns to do without them
         generator:torch.Generator|None=None, # source of the initial weights; PyTorch's global one if None
@@ -185,8 +185,8 @@ class Rows(nn.Module):
     def typical(self)->Float[Tensor, ' f']: return self.own[1:].detach().mean(0)
 
     def company(self,
-        index:Int[Tensor, ' b'], # which embeddings
-        other:Int[Tensor, ' b']|None=None, # left out: or a training rating would give itself away
+        index:Integer[Tensor, ' b'], # which embeddings
+        other:Integer[Tensor, ' b']|None=None, # left out: or a training rating would give itself away
     )->Float[Tensor, 'b f']: # sum of `from_seen` over all with whom each has a rating, divided by √count
         "What it says of a user which items have been rated, whatever the ratings. Source: Koren 2008, equation 15"
         count = self.starts[index+1]-self.starts[index]  # (b)
@@ -201,8 +201,8 @@ class Rows(nn.Module):
         return total/count.clamp(min=1).to(total).sqrt()[:,None]
 
     def forward(self,
-        index:Int[Tensor, ' b'], # which embeddings
-        other:Int[Tensor, ' b']|None=None, # with whom the rating is, left out of `seen`; without it nothing is hidden, either
+        index:Integer[Tensor, ' b'], # which embeddings
+        other:Integer[Tensor, ' b']|None=None, # with whom the rating is, left out of `seen`; without it nothing is hidden, either
     )->Float[Tensor, 'b f']: # the embeddings
         "Look up, and add what is known"
         index, other = index.long(), None if other is None else other.long()
@@ -237,7 +237,7 @@ class HybridCollab(nn.Module):
         n_items:int, # rows for items, likewise
         user_meta:Float[Tensor, 'n_users m']|None=None, # what is known of each user
         item_meta:Float[Tensor, 'n_items k']|None=None, # what is known of each item
-        rated:Int[Tensor, 'r 2']|None=None, # rows of users and items of the training ratings, to learn from who rated what
+        rated:Integer[Tensor, 'r 2']|None=None, # rows of users and items of the training ratings, to learn from who rated what
         n_factors:int=50, # numbers in a row, the bias not counted
         n_hidden:int=64, # hidden units of the net; 0 for none
         p:float=.25, # dropout in the net
@@ -267,7 +267,7 @@ class HybridCollab(nn.Module):
         return _rate(users, items, self)
 
     def forward(self,
-        x:Int[Tensor, 'b 2'], # row numbers of users and items
+        x:Integer[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
         "Predicted ratings. Raises IndexError for rows that are not there"
         users, items = _rows(x, len(self.users.own), len(self.items.own))
@@ -289,7 +289,7 @@ class HybridCollab(nn.Module):
 def fold_in(
     model:nn.Module, # `DotProductBias` or `HybridCollab`, trained; nothing of it is changed
     data:RatingsData, # what it was trained on
-    index:Int[Tensor, ' n'], # rows of what is rated (of who rates, for a new item)
+    index:Integer[Tensor, ' n'], # rows of what is rated (of who rates, for a new item)
     ratings:Float[Tensor, ' n'], # the ratings
     of:str='user', # 'user' or 'item': what is new
     meta:Float[Tensor, ' m']|None=None, # what else is known of the newcomer, for a `HybridCollab` that knows metadata

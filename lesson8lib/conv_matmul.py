@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .checks import check_axes, check_range
-from .convolution import _check_groups, _pad_by_name, _pair, im2col, out_size
+from .convolution import _check_filled, _check_groups, _pad_by_name, _pair, im2col, out_size
 
 if TYPE_CHECKING: import sympy
 
@@ -46,6 +46,9 @@ def conv_equations(
     Where letters do not suffice there are row and column: x for pixels, w for weights, y for outputs. Raises ValueError where no window fits.
     Source: the lesson, 1:06:05."""
     import sympy
+    sizes = (h, 'h'), (w, 'w'), (kh, 'kh'), (kw, 'kw'), (stride, 'stride')
+    h, w, kh, kw, stride = (check_range(value, name, low=1, whole=True) for value,name in sizes)
+    padding = check_range(padding, 'padding', low=0, whole=True)
     oh, ow = out_size(h, kh, stride, padding), out_size(w, kw, stride, padding)
     pixels, weights = _grid_of_symbols('A:H J:Z', 'x', h, w), _grid_of_symbols(_greek, 'w', kh, kw)
     outputs, found = _grid_of_symbols('p:z', 'y', oh, ow), {}
@@ -85,7 +88,8 @@ def conv_matrix(
 
     Sparse: PyTorch's COO layout. Raises ValueError and TypeError for what `conv2d` would refuse."""
     o, i, kh, kw = check_axes(weight, 'o i kh kw', 'weight', kind='float')
-    check_range(groups, 'groups', low=1, whole=True)
+    _check_filled(weight, (0, 1), 'weight')
+    groups = check_range(groups, 'groups', low=1, whole=True)
     _check_groups(i*groups, o, groups, ('weight.shape[1]', 'weight.shape[0]'))
     h, w = _pair(size, 'size', 1)
     places, numbers, n = _cells(weight, (h, w), stride, padding, dilation, groups)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .checks import check_axes, check_range
+from .checks import check_axes, check_list, check_range
 
 # %% ../nbs/30_convolution.ipynb #025b5308
 def out_size(
@@ -29,9 +29,8 @@ def out_size(
     """Number of windows along one axis of an image
 
     Raises ValueError if not a single window fits. Source: the formula of PyTorch's `nn.Conv2d`."""
-    for value,name,low in ((size, 'size', 1), (kernel_size, 'kernel_size', 1), (stride, 'stride', 1), (padding, 'padding', 0), (dilation, 'dilation', 1)):
-        check_range(value, name, low=low, whole=True)
-    return _count(size, kernel_size, stride, padding, dilation)
+    given = (size, 'size', 1), (kernel_size, 'kernel_size', 1), (stride, 'stride', 1), (padding, 'padding', 0), (dilation, 'dilation', 1)
+    return _count(*[check_range(value, name, low=low, whole=True) for value,name,low in given])
 
 def _count(size, kernel_size, stride, padding, dilation)->int: # numbers that have been looked at
     span, room = dilation*(kernel_size-1) + 1, size + 2*padding
@@ -50,7 +49,8 @@ def conv2d_loop(
 
     Raises ValueError where no window fits. Source: the lesson, 50:00."""
     (h, w), (kh, kw) = check_axes(x, 'h w', 'x', kind='float'), check_axes(kernel, 'kh kw', 'kernel', kind='float')
-    oh, ow = out_size(h, kh, stride, padding), out_size(w, kw, stride, padding)
+    stride, padding = check_range(stride, 'stride', low=1, whole=True), check_range(padding, 'padding', low=0, whole=True)
+    oh, ow = _count(h, kh, stride, padding, 1), _count(w, kw, stride, padding, 1)
     if x.dtype!=kernel.dtype: raise TypeError(f'`kernel` must have the dtype of `x`, {x.dtype}, got {kernel.dtype}')
     x = nn.functional.pad(x, (padding,)*4)  # (h, w) -> (h+2p, w+2p)
     sums = [(x[i:i+kh,j:j+kw]*kernel).sum() for i in range(0, oh*stride, stride) for j in range(0, ow*stride, stride)]
@@ -59,9 +59,9 @@ def conv2d_loop(
 # %% ../nbs/30_convolution.ipynb #3c5fc7cc
 def _pair(value, name:str, low:int)->tuple[int, int]:
     "A number for both axes, or two: down, across"
-    pair = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if not isinstance(value, Sequence) and getattr(value, 'ndim', 0)!=1: return (check_range(value, name, low=low, whole=True),)*2
+    pair = tuple(check_list(value, name, low=low, whole=True))
     if len(pair)!=2: raise ValueError(f'`{name}` must be one number or two, down and across, got {len(pair)}')
-    for n in pair: check_range(n, name, low=low, whole=True)
     return pair
 
 def _pairs(kernel_size, stride, padding, dilation)->list[tuple[int, int]]:
@@ -76,8 +76,13 @@ def _grid(x:Tensor, pairs:list[tuple[int, int]])->tuple[int, int]:
 def _check_images(x:Tensor)->tuple[int, int, int, int]: # sizes of the axes
     "Refuse what is no batch of images with a channel and a pixel"
     sizes = check_axes(x, 'b c h w', 'x', kind='float')
-    for i in (-3, -2, -1): check_range(sizes[i], f'x.shape[{i}]', low=1, whole=True)
+    _check_filled(x, (-3, -2, -1), 'x')
     return sizes
+
+def _check_filled(x:Tensor, axes:Sequence[int], name:str)->None:
+    "Refuse an axis without an entry. While a model is exported a size may be a symbol, for which `check_range` has no use"
+    for i in axes:
+        if x.shape[i]<1: raise ValueError(f'`{name}.shape[{i}]` must be an integer of at least 1, got 0')
 
 def _every(start:int, step:int, n:int)->slice:
     "Every `step`-th of an axis from `start` on, `n` of them"
@@ -118,38 +123,54 @@ def im2col(
     b, c, _, _ = _check_images(x)
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = pairs = _pairs(kernel_size, stride, padding, dilation)
     oh, ow = _grid(x, pairs)
+    zeros = pw, pw, ph, ph
+    if not b: x, zeros = nn.functional.pad(x, zeros), (0, 0, 0, 0)  # PyTorch before 2.7 cannot pad beside an empty axis
     # the batch comes last in memory: one pixel of all images lies in a row, and is copied in one go
-    x = nn.functional.pad(x.permute(1, 2, 3, 0).contiguous(), (0, 0, pw, pw, ph, ph))  # (b, c, h, w) -> (c, h+2ph, w+2pw, b)
+    x = x.permute(1, 2, 3, 0).contiguous()                 # (b, c, h, w) -> (c, h, w, b)
+    if any(zeros): x = nn.functional.pad(x, (0, 0, *zeros))  # -> (c, h+2ph, w+2pw, b)
     pieces = [(slice(None), _every(i*dh, sh, oh), _every(j*dw, sw, ow)) for i in range(kh) for j in range(kw)]
-    x = _Pieces.apply(x, pieces)                           # -> (c, kh·kw, oh, ow, b)
+    cut = _Pieces.forward if torch.compiler.is_compiling() else _Pieces.apply  # PyTorch cannot trace a Function that has a `jvp`
+    x = cut(x, pieces)                                     # -> (c, kh·kw, oh, ow, b)
     return x.reshape(c*kh*kw, oh*ow, b).permute(2, 0, 1)   # -> (b, c·kh·kw, oh·ow)
 
 # %% ../nbs/30_convolution.ipynb #515c163d
-def _pad_by_name(x:Tensor, kernel_size, stride, padding:str, dilation)->tuple[Tensor, int]:
-    "The padded images, and the padding that is left to do: none. An odd number of zeros has one more to the right and below, as in PyTorch"
+def _named_padding(kernel_size, stride, padding:str, dilation)->tuple[int, int, int, int]:
+    "Zeros to the left, to the right, above and below. An odd number has one more to the right and below, as in PyTorch"
     if padding not in ('same', 'valid'): raise ValueError(f"`padding` must be 'same', 'valid' or numbers, got {padding!r}")
-    if padding=='valid': return x, 0
+    if padding=='valid': return 0, 0, 0, 0
     if _pair(stride, 'stride', 1)!=(1, 1): raise ValueError(f"`stride` must be 1 where `padding` is 'same', got {stride}")
     h, w = (d*(k-1) for k,d in zip(_pair(kernel_size, 'kernel_size', 1), _pair(dilation, 'dilation', 1), strict=True))
-    return nn.functional.pad(x, (w//2, w-w//2, h//2, h-h//2)), 0
+    return w//2, w-w//2, h//2, h-h//2
 
-def _check_groups(c:int, o:int, groups:int, names:tuple[str, str])->None:
-    check_range(groups, 'groups', low=1, whole=True)
+def _pad_by_name(x:Tensor, kernel_size, stride, padding:str, dilation)->tuple[Tensor, int]:
+    "The padded images, and the padding that is left to do: none"
+    zeros = _named_padding(kernel_size, stride, padding, dilation)
+    return nn.functional.pad(x, zeros) if any(zeros) else x, 0
+
+def _check_groups(c:int, o:int, groups:int, names:tuple[str, str])->int:
+    "Refuse channels and kernels that do not divide into groups; return `groups`"
+    groups = check_range(groups, 'groups', low=1, whole=True)
     for n,name in ((c, names[0]), (o, names[1])):
-        check_range(n, name, low=1, whole=True)
         if n%groups: raise ValueError(f'`groups` must divide `{name}`, {n}, got {groups}')
+    return groups
 
-def _check_conv(x, weight, bias, groups)->None:
-    "Words for what does not go together; `im2col` looks at the sizes"
+def _check_conv(x, weight, bias, groups)->int:
+    "Words for what does not go together; `im2col` looks at the sizes. Returns `groups`"
     _, c, _, _ = check_axes(x, 'b c h w', 'x', kind='float')
     o, i, _, _ = check_axes(weight, 'o c kh kw', 'weight', kind='float')
-    _check_groups(c, o, groups, ('x.shape[-3]', 'weight.shape[0]'))
+    _check_filled(x, (-3,), 'x')
+    _check_filled(weight, (0,), 'weight')
+    groups = _check_groups(c, o, groups, ('x.shape[-3]', 'weight.shape[0]'))
     if c!=i*groups: raise ValueError(f'`x` must have {i*groups} channels, {i} for each of the groups ({groups}), as `weight` has, got {c}')
     if bias is not None and check_axes(bias, 'o', 'bias', kind='float')!=(o,):
         raise ValueError(f'`bias` must have a number for each of {o} kernels, got {len(bias)}')
-    autocast = torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type)  # not on every device, as 'meta'
-    for t,name in () if autocast else ((weight, 'weight'), (bias, 'bias')):
+    for t,name in () if _autocast(x) else ((weight, 'weight'), (bias, 'bias')):
         if t is not None and t.dtype!=x.dtype: raise TypeError(f'`{name}` must have the dtype of `x`, {x.dtype}, got {t.dtype}')
+    return groups
+
+def _autocast(x:Tensor)->bool:
+    "Is automatic mixed precision on, for the device of `x`? Some devices, as 'meta', do not have it"
+    return torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type)
 
 # %% ../nbs/30_convolution.ipynb #d3d5c944
 def conv2d(
@@ -165,13 +186,14 @@ def conv2d(
 
     In memory the batch of the result comes last, where PyTorch's comes first. Raises ValueError and TypeError for what does not go together."""
     if isinstance(x, Tensor) and x.ndim==3: return conv2d(x[None], weight, bias, stride, padding, dilation, groups)[0]
-    _check_conv(x, weight, bias, groups)
-    (o, i, *size), b = weight.shape, len(x)
+    groups = _check_conv(x, weight, bias, groups)
+    (o, i, *size), b = weight.shape, x.shape[0]  # `len(x)` would fix the size of the batch in `torch.export`
     if isinstance(padding, str): x, padding = _pad_by_name(x, size, stride, padding, dilation)
     columns = im2col(x, size, stride, padding, dilation).permute(1, 2, 0)      # (b, k, n) -> (k, n, b)
     columns = columns.reshape(groups, i*size[0]*size[1], -1)                   # -> (groups, k/groups, n·b)
     out = weight.reshape(groups, o//groups, -1) @ columns                      # -> (groups, o/groups, n·b)
     out = out.reshape(o, *_grid(x, _pairs(size, stride, padding, dilation)), b).permute(3, 0, 1, 2)  # -> (b, o, oh, ow)
+    if torch.compiler.is_compiling(): out = out.contiguous()  # the order in memory that compiled gradients count on
     return out if bias is None else out + bias[:,None,None].to(out)
 
 # %% ../nbs/30_convolution.ipynb #24e00343
@@ -193,15 +215,16 @@ class Conv2d(nn.Module):
     ):
         "Random weights in ±1/√n, n numbers in a window. Rule of thumb, PyTorch's `nn.Conv2d`"
         super().__init__()
-        _check_groups(in_channels, out_channels, groups, ('in_channels', 'out_channels'))
+        self.in_channels = check_range(in_channels, 'in_channels', low=1, whole=True)
+        self.out_channels = check_range(out_channels, 'out_channels', low=1, whole=True)
+        self.groups = _check_groups(self.in_channels, self.out_channels, groups, ('in_channels', 'out_channels'))
         self.kernel_size, self.stride, self.dilation = _pair(kernel_size, 'kernel_size', 1), _pair(stride, 'stride', 1), _pair(dilation, 'dilation', 1)
-        if isinstance(padding, str): _pad_by_name(torch.zeros(1, 1, 1, 1), kernel_size, stride, padding, dilation)
+        if isinstance(padding, str): _named_padding(kernel_size, stride, padding, dilation)
         self.padding = padding if isinstance(padding, str) else _pair(padding, 'padding', 0)
-        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        shape = out_channels, in_channels//groups, *self.kernel_size
+        shape = self.out_channels, self.in_channels//self.groups, *self.kernel_size
         limit = (shape[1]*shape[2]*shape[3])**-.5
         self.weight = nn.Parameter(torch.empty(shape).uniform_(-limit, limit, generator=generator))
-        self.bias = nn.Parameter(torch.empty(out_channels).uniform_(-limit, limit, generator=generator)) if bias else None
+        self.bias = nn.Parameter(torch.empty(self.out_channels).uniform_(-limit, limit, generator=generator)) if bias else None
 
     def forward(self,
         x:Float[Tensor, '*b c h w'], # images: batch (may be left out), channels, height, width

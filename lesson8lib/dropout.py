@@ -16,20 +16,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .checks import check_range
+from .checks import check_list, check_range
 
 # %% ../nbs/33_dropout.ipynb #29b2fbba
 def dropout_mask(
     shape:Sequence[int], # size of each axis
     p:float=.5, # probability to drop, in [0, 1]
     generator:torch.Generator|None=None, # where the random numbers come from; PyTorch's global one if None
-    like:Tensor|None=None, # take its dtype, its device and, where the shape is its own, its order in memory; float32 on the CPU if None
+    like:Tensor|None=None, # take its dtype, its device and, where the shape is its own, its order in memory; PyTorch's default dtype, on the CPU, if None
 )->Float[Tensor, '...']: # 1 where a number is kept, 0 where it is dropped
     "Ones, each turned into a zero with probability `p`, independent of all others. Raises ValueError for `p` outside of [0, 1]"
-    for n in shape: check_range(n, 'shape', low=0, whole=True)
-    check_range(p, 'p', 0, 1)
-    if like is None: mask = torch.empty(tuple(shape))
-    else: mask = torch.empty_like(like) if _float(like, 'like').shape==tuple(shape) else like.new_empty(tuple(shape))
+    p = check_range(p, 'p', 0, 1)
+    if not isinstance(shape, torch.Size): shape = tuple(check_list(shape, 'shape', low=0, whole=True))  # a tensor's own needs no check
+    if like is None: mask = torch.empty(shape)
+    else: mask = torch.empty_like(like) if _float(like, 'like').shape==shape else like.new_empty(shape)
     return mask.bernoulli_(1-p, generator=generator)
 
 # %% ../nbs/33_dropout.ipynb #7cf750b5
@@ -50,7 +50,7 @@ def dropout(
 
     Raises ValueError for `p` outside of [0, 1], TypeError for integers. Source: the lesson, 1:09:12; Hinton et al. 2012. Twin: `F.dropout`."""
     _float(x, 'x')
-    check_range(p, 'p', 0, 1)
+    p = check_range(p, 'p', 0, 1)
     if not training or p==0 or not x.numel(): return x
     if p==1: return x*0  # nothing is left, and nothing to divide by
     return x*(dropout_mask(x.shape, p, generator, like=x)/(1-p))

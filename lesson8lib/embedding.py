@@ -11,10 +11,10 @@ __all__ = ['create_params', 'Embedding', 'one_hot']
 
 # %% ../nbs/21_embedding.ipynb #8782f71f
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
-from .checks import check_index, check_range
+from .checks import check_index, check_list, check_range
 
 # %% ../nbs/21_embedding.ipynb #8f391710
 def create_params(
@@ -24,8 +24,7 @@ def create_params(
 )->nn.Parameter: # of shape `size`
     "A parameter of small normally distributed numbers. Source: the lesson, 08:32"
     if not size: raise ValueError('`size` must name at least one axis, got none')
-    for n in size: check_range(n, 'size', low=1, whole=True)
-    check_range(std, 'std', low=0)
+    size, std = check_list(size, 'size', low=1, whole=True), check_range(std, 'std', low=0)
     return nn.Parameter(torch.zeros(*size).normal_(0, std, generator=generator))
 
 # %% ../nbs/21_embedding.ipynb #a1b1ade4
@@ -45,20 +44,20 @@ class Embedding(nn.Module):
         self.weight = create_params(n, n_factors, std=std, generator=generator)
 
     def forward(self,
-        index:Int[Tensor, '*b'], # row numbers, of any shape
+        index:Integer[Tensor, '*b'], # row numbers, of any shape
     )->Float[Tensor, '*b f']: # a row for each
         "Look rows up. Raises IndexError for rows that are not there"
-        check_index(index, len(self.weight), 'index')
+        index = check_index(index, len(self.weight), 'index')
         return self.weight[index]  # (*b) -> (*b, f)
 
     def extra_repr(self)->str: return ', '.join(map(str, self.weight.shape))
 
 # %% ../nbs/21_embedding.ipynb #02ac3b0b
 def one_hot(
-    index:Int[Tensor, '*b'], # numbers in 0 … n-1
+    index:Integer[Tensor, '*b'], # numbers in 0 … n-1
     n:int, # how many there are
 )->Int[Tensor, '*b n']: # a 1 in place `index`, 0 elsewhere
     "A 1 in place `index` and 0 elsewhere. Raises IndexError outside of 0 … n-1. Twin: `torch.nn.functional.one_hot` with `num_classes` given"
-    check_range(n, 'n', low=1, whole=True)
-    check_index(index, n, 'index')
+    n = check_range(n, 'n', low=1, whole=True)
+    index = check_index(index, n, 'index')
     return (index[...,None]==torch.arange(n, device=index.device)).long()

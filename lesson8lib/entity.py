@@ -16,12 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
-from .checks import check_column, check_kind, check_numbers, check_range, check_sizes, check_table, holds_numbers, unknown_names
+try:
+    from sklearn.base import BaseEstimator, TransformerMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as e:
+    raise ImportError("`EntityEncoder` is a transformer of scikit-learn, which is not installed: `pip install 'lesson8lib[sklearn]'`") from e
+
+from .checks import check_column, check_kind, check_list, check_numbers, check_range, check_table, holds_numbers, unknown_names
 from .tabular import TableData, TabularModel
 from .training import fit as fit_net
 from .training import new_generator
@@ -173,7 +177,7 @@ class EntityEncoder(TransformerMixin, BaseEstimator):
         X, checked = _table(self, X, y, reset=True)
         y, is_number = _target(checked, y)
         chosen, seed = _chosen(self.columns, X), int(check_random_state(self.random_state).randint(2**31))
-        wanted, layers = _widths(self.emb_szs, chosen, X), check_sizes(self.layers, 'layers')
+        wanted, layers = _widths(self.emb_szs, chosen, X), check_list(self.layers, 'layers', low=1, whole=True)
         X, target = _as_numbers(X, chosen), 'y'
         while target in X: target += '_'
         data = _Features(X.assign(**{target: y}), target, chosen, [c for c in X if c not in chosen], valid=0., seed=seed)

@@ -126,7 +126,8 @@ class Linear(Module):
     ):
         "Uniform random numbers, up to 1/√`in_features` in size"
         super().__init__()
-        for value,name in ((in_features, 'in_features'), (out_features, 'out_features')): check_range(value, name, low=1, whole=True)
+        in_features = check_range(in_features, 'in_features', low=1, whole=True)
+        out_features = check_range(out_features, 'out_features', low=1, whole=True)
         bound = 1/math.sqrt(in_features)
         self.weight = Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound, generator=generator))
         self.bias = Parameter(torch.empty(out_features).uniform_(-bound, bound, generator=generator)) if bias else None
@@ -137,7 +138,7 @@ class Linear(Module):
         "`x @ weight.T + bias`. Raises ValueError for another number of columns, or of axes"
         check_axes(x, f'b {self.weight.shape[1]}', 'x')
         x = x @ self.weight.T  # (b, i) -> (b, o)
-        return x if self.bias is None else x+self.bias
+        return x if self.bias is None else x+self.bias.to(x.dtype)  # under autocast `x` has become a tensor of 16 bits
 
 class Sequential(Module):
     "Modules called one after the other; anything that can be called will do. Twin: `torch.nn.Sequential`"
@@ -146,14 +147,30 @@ class Sequential(Module):
     ):
         "Each layer becomes an attribute, named by its number"
         super().__init__()
-        for i,layer in enumerate(layers): setattr(self, str(i), layer)
-        self.n = len(layers)
+        self.names = [str(i) for i in range(len(layers))]
+        for name,layer in zip(self.names, layers, strict=True): setattr(self, name, layer)
 
-    def __getitem__(self, i:int): return getattr(self, str(i))
+    def __len__(self)->int: return len(self.names)
+    def __iter__(self)->Iterator: return (getattr(self, name) for name in self.names)
+
+    def __getitem__(self,
+        i:int|slice, # number of a layer, counted from the end if negative; or several
+    ): # the layer; for a slice a Sequential of these layers, under their names
+        "Raises TypeError for anything but integers and slices, IndexError for a layer that is not there"
+        if isinstance(i, slice): return self._part(self.names[i])
+        check_range(i, 'i', whole=True)
+        if not -len(self)<=i<len(self): raise IndexError(f'`i` must lie in {-len(self)}…{len(self)-1}, got {i}')
+        return getattr(self, self.names[i])
+
+    def _part(self, names:list[str]):
+        part = Sequential()
+        part.names = names
+        for name in names: setattr(part, name, getattr(self, name))
+        return part
 
     def forward(self,
         x:Tensor, # what the first layer takes
     )->Tensor: # what the last layer gives
         "Hand `x` from layer to layer"
-        for i in range(self.n): x = self[i](x)
+        for layer in self: x = layer(x)
         return x

@@ -139,10 +139,9 @@ class AdaptiveConcatPool2d(nn.Module):
     ):
         "A layer without parameters. Raises ValueError for a size that cannot be meant"
         super().__init__()
-        pair = tuple(size) if isinstance(size, (tuple, list)) else (1, 1) if size is None else (size, size)
+        pair = tuple(size) if isinstance(size, Sequence) or getattr(size, 'ndim', 0)==1 else (1 if size is None else size,)*2
         if len(pair)!=2: raise ValueError(f'`size` must be one number or two, down and across, got {len(pair)}')
-        for n in pair: n is None or check_range(n, 'size', low=1, whole=True)
-        self.size = pair
+        self.size = tuple(n if n is None else check_range(n, 'size', low=1, whole=True) for n in pair)
 
     def forward(self,
         x:Float[Tensor, '*b c h w'], # activations: batch (may be left out), channels, height, width

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from fastcore.basics import patch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
-from .checks import (as_table, check_axes, check_index, check_interval, check_kind, check_numbers, check_range, check_table, holds_times,
-                               merges_in_float32, unknown_names, warn_of_numbers)
+from .checks import (as_table, check_axes, check_index, check_interval, check_kind, check_list, check_numbers, check_range, check_table,
+                               holds_times, merges_in_float32, unknown_names, warn_of_numbers)
 from .collab import sigmoid_range
 from .collab_nn import _check_dropout, _linear, emb_sz_rule
 from .embedding import Embedding
@@ -284,14 +284,31 @@ def batch_norm(
     eps:float=1e-5, # added to the variance, for columns that do not vary
 )->Float[Tensor, 'b f']: # each column shifted and scaled
     "Shift and scale each column to mean 0 and variance 1, then to mean `bias` and deviation `weight`. Ioffe and Szegedy 2015. Twin: `F.batch_norm`"
-    n = check_axes(x, 'b f', 'x', kind='float')[0]
-    if not training: return (x-running_mean)/(running_var+eps).sqrt()*weight + bias
-    if n<2: raise ValueError(f'`x` must hold at least 2 rows in training, since one has no variance, got {n}')
-    mean, var = x.mean(0), x.var(0, correction=0)  # (b, f) -> (f), (f)
-    with torch.no_grad():
-        running_mean += momentum*(mean-running_mean)
-        running_var += momentum*(var*n/(n-1)-running_var)  # of all examples to come: divided by n-1
-    return (x-mean)/(var+eps).sqrt()*weight + bias
+    momentum, eps = _check_batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    wide, n = x.float() if x.dtype.itemsize<4 else x, x.shape[0]  # numbers of 16 bits are rounded once, at the end
+    mean, var = running_mean, running_var
+    if training and n:
+        var, mean = torch.var_mean(wide, 0, correction=0)  # (b, f) -> (f), (f)
+        with torch.no_grad():
+            running_mean += momentum*(mean-running_mean)
+            running_var += momentum*(var*n/(n-1)-running_var)  # of all examples to come: divided by n-1
+    return ((wide-mean)/(var+eps).sqrt()*weight + bias).to(x.dtype)
+
+# %% ../nbs/26_tabular.ipynb #4be1c7d0
+def _check_batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)->tuple[float, float]:
+    "Refuse what `F.batch_norm` refuses; return `momentum` and `eps`"
+    n, f = check_axes(x, 'b f', 'x', kind='float')
+    if f<1: raise ValueError('`x` must have at least one column, got none')
+    if training and n==1: raise ValueError('`x` must hold at least 2 rows in training, since one has no variance, got 1')
+    dtypes = (x.dtype, torch.float32) if x.dtype.itemsize<4 else (x.dtype,)  # numbers of 16 bits may come with statistics of 32
+    for t,name in ((running_mean, 'running_mean'), (running_var, 'running_var'), (weight, 'weight'), (bias, 'bias')):
+        if not isinstance(t, Tensor) or t.shape!=(f,): check_axes(t, f'{f}', name)
+        if t.dtype not in dtypes: raise TypeError(f'`{name}` must be of {" or ".join(map(str, dtypes))}, got {t.dtype}')
+        dtypes = t.dtype,
+    for t,name in ((running_mean, 'running_mean'), (running_var, 'running_var')):
+        if t.requires_grad: raise ValueError(f'`{name}` must not require a gradient: it is averaged, not learned')
+    low, above = (None, 0) if training else (0, None)
+    return check_range(momentum, 'momentum'), check_range(eps, 'eps', low=low, above=above)
 
 # %% ../nbs/26_tabular.ipynb #39ce80e2
 def lin_bn_drop(
@@ -303,7 +320,10 @@ def lin_bn_drop(
     generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
 )->nn.Sequential:
     "Linear, ReLU, batch normalization, dropout, in this order. Twin: `fastai.layers.LinBnDrop` with `lin_first=True`"
-    return nn.Sequential(_linear(n_in, n_out, not bn, generator), *[nn.ReLU()]*act, *[nn.BatchNorm1d(n_out)]*bn, *[nn.Dropout(p)]*(p>0))
+    n_in, n_out = check_range(n_in, 'n_in', low=1, whole=True), check_range(n_out, 'n_out', low=1, whole=True)
+    p = _check_dropout(p, 'p')
+    after = [nn.ReLU()]*bool(act) + [nn.BatchNorm1d(n_out)]*bool(bn) + [nn.Dropout(p)]*(p>0)
+    return nn.Sequential(_linear(n_in, n_out, not bn, generator), *after)
 
 # %% ../nbs/26_tabular.ipynb #d1240cbf
 class TabularModel(nn.Module):
@@ -325,59 +345,65 @@ class TabularModel(nn.Module):
     ):
         "Small random rows, and layers that start as PyTorch's do"
         super().__init__()
-        ps = _check_tabular(emb_szs, n_cont, out_sz, layers, ps, embed_p, y_range)
+        emb_szs = _check_embeddings(emb_szs)
+        layers = check_list(layers, 'layers', low=1, whole=True)
+        ps = _check_ps(ps, len(layers))
+        n_cont, out_sz = check_range(n_cont, 'n_cont', low=0, whole=True), check_range(out_sz, 'out_sz', low=1, whole=True)
+        embed_p = _check_dropout(embed_p, 'embed_p')
+        self.n_cont, self.y_range = n_cont, check_interval(y_range, 'y_range')
+        if not emb_szs and not n_cont: raise ValueError('`emb_szs` or `n_cont` must name a column, got neither')
         self.embeds = nn.ModuleList([Embedding(n, width, generator=generator) for n,width in emb_szs])
         self.emb_drop = nn.Dropout(embed_p)
         self.bn_cont = nn.BatchNorm1d(n_cont) if bn_cont and n_cont else None
-        self.n_cont, self.y_range = n_cont, y_range
         sizes = [sum(width for _,width in emb_szs)+n_cont, *layers, out_sz]
         hidden = [lin_bn_drop(n_in, n_out, use_bn, p, True, generator) for n_in,n_out,p in zip(sizes, layers, ps, strict=False)]
         self.layers = nn.Sequential(*hidden, lin_bn_drop(sizes[-2], out_sz, use_bn and bn_final, 0., False, generator))
 
 # %% ../nbs/26_tabular.ipynb #53806eec
-def _check_tabular(emb_szs, n_cont, out_sz, layers, ps, embed_p, y_range)->list[float]:
-    "Refuse impossible sizes; give one dropout probability for each hidden layer"
+def _check_embeddings(emb_szs)->list[tuple[int, int]]:
+    "Refuse what is not a list of pairs of sizes; return it"
+    if not isinstance(emb_szs, Sequence) and getattr(emb_szs, 'ndim', 0)!=2 or isinstance(emb_szs, (str, bytes)):
+        raise TypeError(f'`emb_szs` must be a list of pairs (rows, numbers in a row), got {emb_szs!r}')
     for sz in emb_szs:
-        if not isinstance(sz, (tuple, list)) or len(sz)!=2: raise TypeError(f'`emb_szs` must hold pairs (rows, numbers in a row), got {sz!r}')
-        for n in sz: check_range(n, 'emb_szs', low=1, whole=True)
-    check_range(n_cont, 'n_cont', low=0, whole=True)
-    check_range(out_sz, 'out_sz', low=1, whole=True)
-    if not len(emb_szs) and not n_cont: raise ValueError('`emb_szs` or `n_cont` must name a column, got neither')
-    for n in layers: check_range(n, 'layers', low=1, whole=True)
-    ps = [ps or 0.]*len(layers) if ps is None or isinstance(ps, (int, float)) else list(ps)
-    if len(ps)!=len(layers): raise ValueError(f'`ps` must have one probability for each of {len(layers)} layers, got {len(ps)}')
-    for p,name in [*((p, 'ps') for p in ps), (embed_p, 'embed_p')]: _check_dropout(p, name)
-    if y_range is not None: sigmoid_range(torch.zeros(1), *y_range)
-    return ps
+        if isinstance(sz, (str, bytes)) or not hasattr(sz, '__len__') or len(sz)!=2:
+            raise TypeError(f'`emb_szs` must hold pairs (rows, numbers in a row), got {sz!r}')
+    return [tuple(check_list(sz, 'emb_szs', low=1, whole=True)) for sz in emb_szs]
+
+def _check_ps(ps, n:int)->list[float]:
+    "One dropout probability for each hidden layer"
+    if ps is None: return [0.]*n
+    is_list = isinstance(ps, (list, tuple)) or getattr(ps, 'ndim', 0)==1
+    ps = list(ps) if is_list else [ps]*n
+    if len(ps)!=n: raise ValueError(f'`ps` must have one probability for each of {n} layers, got {len(ps)}')
+    return [_check_dropout(p, 'ps') for p in ps]
 
 # %% ../nbs/26_tabular.ipynb #ad55bb62
 @patch
 def embed(self:TabularModel,
-    x_cat:Int[Tensor, 'b c'], # row numbers, a column for each embedding
+    x_cat:Integer[Tensor, 'b c'], # row numbers, a column for each embedding
 )->Float[Tensor, 'b e']: # what they give, side by side
     "Look up each column in its own embedding. Raises IndexError for rows that are not there"
     check_axes(x_cat, f'b {len(self.embeds)}', 'x_cat', kind='int')
     rows = []
     for i,(embedding,column) in enumerate(zip(self.embeds, x_cat.unbind(1), strict=True)):  # (b, c) -> c of (b)
-        check_index(column, len(embedding.weight), f'x_cat[:,{i}]')
-        rows.append(embedding.weight[column])  # (b) -> (b, width)
+        rows.append(embedding.weight[check_index(column, len(embedding.weight), f'x_cat[:,{i}]')])  # (b) -> (b, width)
     return torch.cat(rows, 1)  # (b, e)
 
 # %% ../nbs/26_tabular.ipynb #ba08d9f6
 @patch
 def forward(self:TabularModel,
-    x_cat:Int[Tensor, 'b c'], # row numbers, a column for each embedding
+    x_cat:Integer[Tensor, 'b c'], # row numbers, a column for each embedding
     x_cont:Float[Tensor, 'b k']|None=None, # continuous columns; may be left out where there are none
 )->Float[Tensor, 'b ...']: # (b, out_sz), or (b) where `out_sz` is 1
     "Predictions. Raises IndexError for rows that are not there, ValueError for wrong shapes and for a training batch of one with batch normalization"
-    x, n = [], len(x_cat)
+    x, n = [], x_cat.shape[0]  # `len(x_cat)` would fix the size of the batch in `torch.export`
     if n==1 and any(isinstance(m, nn.BatchNorm1d) and m.training for m in self.modules()):
         raise ValueError('`x_cat` must have at least 2 rows in training, since batch normalization needs a variance, got 1: choose another batch size')
     if len(self.embeds): x.append(self.emb_drop(self.embed(x_cat)))  # (b, c) -> (b, e)
     if self.n_cont:
         check_axes(x_cont, f'b {self.n_cont}', 'x_cont', kind='float')
         x.append(x_cont if self.bn_cont is None else self.bn_cont(x_cont))  # (b, k)
-    if any(len(part)!=n for part in x): raise ValueError(f'`x_cont` must have as many rows as `x_cat`, {n}, got {len(x_cont)}')
+    if any(part.shape[0]!=n for part in x): raise ValueError(f'`x_cont` must have as many rows as `x_cat`, {n}, got {len(x_cont)}')
     res = self.layers(torch.cat(x, 1))  # (b, e+k) -> (b, o)
     if self.y_range is not None: res = sigmoid_range(res, *self.y_range)
     return res.squeeze(1) if res.shape[1]==1 else res  # (b, 1) -> (b)

@@ -15,10 +15,10 @@ import unicodedata
 from collections.abc import Iterable
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 from torch import Tensor
 
-from .checks import check_axes, check_index, check_range
+from .checks import check_axes, check_range
 from .data import Vocab
 
 # %% ../nbs/25_text.ipynb #d49c80b9
@@ -49,18 +49,19 @@ def numericalize(
 
 # %% ../nbs/25_text.ipynb #05ce8c1b
 def count_pairs(
-    rows:Int[Tensor, ' n'], # row numbers of a text's words, in order; 0 is for unknown ones, which fill their places and are not counted
+    rows:Integer[Tensor, ' n'], # row numbers of a text's words, in order; 0 is for unknown ones, which fill their places and are not counted
     window:int=5, # how far apart two words may be, in words
 )->tuple[Int[Tensor, 'm 2'], Int[Tensor, ' m']]: # row numbers of two words, and how often the first stands within `window` words of the second
     "Which words stand near each other, before or after, and how often: each pair that does so at least once, in both orders"
     check_axes(rows, 'n', 'rows', kind='int')
-    check_range(window, 'window', low=1, whole=True)
-    rows = rows.long()  # a pair becomes one number, too large for shorter integers
-    n = int(rows.max())+1 if len(rows) else 1
-    check_index(rows, n, 'rows')
-    first, second = torch.cat([rows[:-d] for d in range(1, window+1)]), torch.cat([rows[d:] for d in range(1, window+1)])
-    known = (first>0) & (second>0)
-    first, second = first[known], second[known]
+    window, rows = check_range(window, 'window', low=1, whole=True), rows.long()
+    if len(below := rows[rows<0]): raise IndexError(f'`rows` must be at least 0, got {len(below)} below: {below[:3].tolist()}')
+    steps = range(1, min(window, len(rows)-1)+1)
+    if not steps: return rows.new_empty(0, 2), rows.new_empty(0)
+    words, place = rows.unique(return_inverse=True)  # few numbers, so that a pair of them fits into one
+    first, second = torch.cat([place[:-d] for d in steps]), torch.cat([place[d:] for d in steps])
+    known = (words[first]>0) & (words[second]>0)
+    first, second, n = first[known], second[known], len(words)
     both = torch.cat([first*n+second, second*n+first])
     pairs, counts = both.unique(return_counts=True)
-    return torch.stack([pairs//n, pairs%n], 1), counts  # (m) -> (m, 2)
+    return words[torch.stack([pairs//n, pairs%n], 1)], counts  # (m) -> (m, 2)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from .checks import check_range
+from .show import import_pyplot
 
 if TYPE_CHECKING: import matplotlib.axes, pandas
 
@@ -292,8 +293,7 @@ def show_history(
     ax:'matplotlib.axes.Axes|None'=None, # where to draw; a new figure if None
 )->'matplotlib.axes.Axes':
     "Draw training and validation loss over the epochs"
-    import matplotlib.pyplot as plt
-    if ax is None: ax = plt.subplots(figsize=(5, 2.6), layout='constrained')[1]
+    if ax is None: ax = import_pyplot().subplots(figsize=(5, 2.6), layout='constrained')[1]
     for column in [c for c in ('train_loss', 'valid_loss') if c in history]: ax.plot(history.index, history[column], marker='o', label=column)
     ax.set(xlabel='epoch', ylabel='loss')
     ax.xaxis.get_major_locator().set_params(integer=True)

@@ -159,6 +159,7 @@ def test_cross_entropy_at_the_ends():
        st.sampled_from([torch.float16, torch.float32, torch.float64, torch.int64, torch.uint8]), seeds)
 def test_mse_and_mae_are_pytorchs(shape, dtype, other, seed):
     pred, target = numbers(shape, 2*seed, dtype), numbers(shape, 2*seed+2, torch.float32).abs().clamp(max=200).to(other)
+    if dtype==torch.float16: pred = pred.clamp(-50, 250)  # beyond, PyTorch's squares are infinite
     if seed%3==0 and other==dtype: target = pred.clone()
     for mine,theirs in ((act.mse, F.mse_loss), (act.mae, F.l1_loss)):
         a, b = mine(pred, target), theirs(pred, target)

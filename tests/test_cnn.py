@@ -1,4 +1,6 @@
 "The blocks of a small net beside fastai's, the net beside its twin, and photos of digits in the form of MNIST"
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ import torch.nn.functional as F
 from fastai.layers import AdaptiveConcatPool2d, ConvLayer
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import nn
 
 from lesson8lib.checks import test_same as same
@@ -113,11 +115,95 @@ def test_files_pictures_and_arrays(digits, tmp_path):
     for image in (tmp_path/'a.png', str(tmp_path/'a.bmp'), Image.fromarray(gray), color, torch.from_numpy(color), ink_only, gray.tolist()): close(as_digit(image), want, .02)
 
 
+@pytest.fixture(scope='module')
+def seven():
+    "Gray on white, neither square nor symmetric"
+    picture = Image.new('L', (40, 60), 255)
+    ImageDraw.Draw(picture).line([(10, 12), (30, 12), (18, 48)], fill=80, width=4)
+    return picture
+
+
+def in_mode(picture, mode):
+    gray = np.array(picture)
+    if mode.startswith('I;16'): return Image.frombytes(mode, picture.size, (gray.astype('>u2' if mode=='I;16B' else '<u2')*257).tobytes())
+    if mode=='I': return Image.fromarray(gray.astype('int32')*1000)
+    if mode=='F': return Image.fromarray(gray.astype('float32')/255)
+    if mode=='1': return picture.convert('1', dither=Image.Dither.NONE)
+    if mode=='LAB': return Image.merge('LAB', [picture, *[Image.new('L', picture.size, 128)]*2])
+    first = {'La': 'LA', 'RGBa': 'RGBA', 'PA': 'P', 'HSV': 'RGB'}.get(mode)
+    return (picture.convert(first) if first else picture).convert(mode)
+
+
+@pytest.mark.parametrize('mode', ['1', 'L', 'P', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'LAB', 'HSV', 'I', 'F', 'LA', 'PA', 'RGBX', 'RGBa', 'La', 'I;16', 'I;16L', 'I;16B'])
+def test_pictures_of_every_mode_are_read(seven, mode):
+    picture = in_mode(seven, mode)
+    assert picture.mode==mode
+    close(as_digit(picture), as_digit(np.array(seven)), .05)
+
+
+def test_ink_on_nothing_lies_on_white_paper(seven, tmp_path):
+    "Transparent pictures, whose hidden color is black: with a channel for it, with a palette, in a file"
+    ink = np.array(seven)<255
+    rgba = Image.fromarray(np.dstack([np.zeros((*ink.shape, 3), 'uint8'), ink.astype('uint8')*255]))
+    rgba.quantize(4).save(tmp_path/'palette.png')
+    seven.save(tmp_path/'gray.png', transparency=255)
+    for image in (rgba, rgba.convert('LA'), rgba.quantize(4), rgba.quantize(4).convert('PA'), tmp_path/'palette.png', tmp_path/'gray.png', np.array(rgba)/255):
+        close(as_digit(image), as_digit(ink), .05)
+
+
+@pytest.mark.parametrize('turn', range(1, 9))
+def test_a_photo_is_turned_as_its_camera_was_held(seven, tmp_path, turn):
+    back = {2: 'FLIP_LEFT_RIGHT', 3: 'ROTATE_180', 4: 'FLIP_TOP_BOTTOM', 5: 'TRANSPOSE', 6: 'ROTATE_90', 7: 'TRANSVERSE', 8: 'ROTATE_270'}
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    stored = seven.transpose(Image.Transpose[back[turn]]) if turn>1 else seven
+    for i,picture in enumerate((stored, Image.fromarray(np.array(stored).astype('uint16')*257))):
+        file = tmp_path/f'{i}.png'
+        picture.save(file, exif=exif)
+        for image in (file, Image.open(file)): close(as_digit(image), as_digit(seven), 1e-4)
+
+
+def test_an_open_file_is_read_and_stays_open(seven, tmp_path):
+    seven.save(tmp_path/'seven.png')
+    with open(tmp_path/'seven.png', 'rb') as file:
+        close(as_digit(file), as_digit(seven), 1e-4)
+        content = io.BytesIO((tmp_path/'seven.png').read_bytes())
+        close(as_digit(content), as_digit(seven), 1e-4)
+        assert not file.closed and not content.closed
+
+
+@pytest.mark.parametrize('change', [
+    lambda a: a[::-1][::-1], lambda a: np.flipud(a.copy()[::-1]), lambda a: a.repeat(2, 1)[:,::2], np.asfortranarray, lambda a: a.astype('>u2'), lambda a: a.astype('>f8'), lambda a: (a/255).astype('float16'),
+    lambda a: a.astype('float32')/255, lambda a: a.astype('uint16')*257, lambda a: a.astype('uint32')*2**24, lambda a: a.astype('uint64')*2**50, lambda a: a.astype('int64')-1000,
+    lambda a: (a.astype('int16')-128).astype('int8'), np.ma.array, lambda a: a.tolist(), torch.tensor, lambda a: torch.tensor(a).bfloat16(), lambda a: torch.tensor(a).to(torch.uint16),
+    lambda a: torch.tensor(a).float().requires_grad_(), lambda a: np.stack([a]*3, 2)[::-1][::-1], lambda a: np.stack([a]*3, 2)/255, lambda a: np.stack([a]*3, 2).astype('>u2')*257,
+    lambda a: np.stack([a]*3, 2).astype('int64'), lambda a: torch.tensor(a)[:,:,None].expand(-1, -1, 3), lambda a: np.dstack([a, a, a, np.full_like(a, 255)]),
+])
+def test_arrays_of_every_kind_are_read(seven, change): close(as_digit(change(np.array(seven))), as_digit(seven), .05)
+
+
+def test_a_mask_of_ink_is_read(seven):
+    ink = np.array(seven)<255
+    for image in (ink, torch.tensor(ink), ink.astype(int)): close(as_digit(image), as_digit(ink.astype('float64')), 1e-6)
+
+
 @pytest.mark.parametrize('image,error,said', [
+    (None, TypeError, '`image` must be a file, a picture or an array of numbers, got NoneType'),
+    (5, TypeError, '`image` must be a file, a picture or an array of numbers, got int'),
+    (b'seven', TypeError, '`image` must be a file, a picture or an array of numbers, got bytes'),
+    ([['a', 'b']]*3, TypeError, '`image` must hold numbers, got <U1'),
+    ([[None]*4]*4, TypeError, '`image` must hold numbers, got object'),
+    ([[1, 2], [3]], ValueError, '`image` must have rows of one length, got several'),
+    (np.eye(9)*1j, TypeError, '`image` must hold numbers, got complex128'),
+    (torch.eye(9)*1j, TypeError, '`image` must hold numbers, got complex64'),
+    (np.zeros((9, 9), 'M8[s]'), TypeError, '`image` must hold numbers, got datetime64[s]'),
+    (np.full((9, 9, 3), -1), ValueError, '`image` must hold colors from 0 to 1, to 255 or to 65535, got others'),
+    (io.BytesIO(b'no image'), ValueError, '`image` must be a file that holds an image'),
+    ('seven', FileNotFoundError, '`image` must be a file that exists, got seven'),
     (torch.ones(9, 9), ValueError, '`image` must show a digit, got one color all over'),
     (torch.zeros(9, 9), ValueError, '`image` must show a digit, got one color all over'),
     (torch.full((9, 9), torch.nan), ValueError, '`image` must hold finite numbers, got 81'),
-    (torch.ones(3, 9, 9), ValueError, '`image` must have axes (h, w), or (h, w, 3) of integers up to 255, got shape (3, 9, 9)'),
+    (torch.ones(3, 9, 9), ValueError, '`image` must have axes (h, w), or (h, w, 3) for colors, got shape (3, 9, 9)'),
     (torch.ones(2, 9), ValueError, '`image` must be at least 3 pixels high and wide, got (2, 9)'),
     ('nowhere.png', FileNotFoundError, 'nowhere.png'),
     (__file__, ValueError, '`image` must be a file that holds an image'),

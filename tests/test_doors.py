@@ -17,7 +17,7 @@ import torch
 from fastai.tabular.core import add_datepart
 from torch import nn
 
-from lesson8lib.checks import check_column, check_index, check_range, check_sizes, check_table, holds_times, merges_in_float32, unknown_names
+from lesson8lib.checks import check_column, check_index, check_list, check_range, check_table, holds_times, merges_in_float32, unknown_names
 from lesson8lib.checks import test_same as same
 from lesson8lib.collab import DotProductBias, RatingsData
 from lesson8lib.collab_nn import CollabNN, HybridCollab, Metadata, Rows, emb_sz_rule, fold_in
@@ -319,7 +319,7 @@ def test_numpys_numbers_are_numbers_and_are_stored_as_pythons():
     rec.evaluate(ratings(), k=np.int64(3), relevant=np.float32(3)), rec.fold_in({np.int64(3): np.float32(4)}, n=np.int64(2))
     assert len(nearest(rec.model, rec.data, np.int64(3), n=np.int64(2), min_ratings=np.int64(1)))==2 and pca(torch.randn(5, 3), k=np.int64(2)).axes.shape==(2, 3)
     assert type(emb_sz_rule(np.int64(9))) is int and type(check_range(np.float32(.5), 'p')) is float and one_cycle(np.float32(.5), np.float64(.1))[0]>0
-    assert [type(n) for n in check_sizes(np.array([3, 4]), 'sizes')]==[int, int]
+    assert [type(n) for n in check_list(np.array([3, 4]), 'sizes')]==[int, int]
     encoder = EntityEncoder(['city'], {'city': np.int64(2)}, np.array([8, 4]), np.int64(1), np.float32(.01), np.float32(.1), np.int64(16), np.int64(0))
     assert encoder.fit(table()[['city']], table().rent).transform(table()[['city']]).shape==(N, 2)
 
@@ -330,7 +330,7 @@ def test_booleans_are_no_numbers_and_no_indices(true):
     for call in (lambda: vocab.index(true), lambda: vocab.index([true, 1]), lambda: vocab.index(np.array([true])), lambda: vocab.index(pd.Series([true])), lambda: vocab[true],
                  lambda: Vocab([1, true]), lambda: check_index(torch.tensor([true]), 3, 'i'), lambda: model(torch.tensor([[true, true]])), lambda: check_range(true, 'n'),
                  lambda: fit(nn.Linear(2, 1), data, epochs=true), lambda: fit(nn.Linear(2, 1), data, seed=true), lambda: new_generator(true), lambda: emb_sz_rule(true),
-                 lambda: check_sizes([true], 'sizes'), lambda: TableData(table(), 'rent', valid=np.array([true]*N)), lambda: TableData(table(), 'rent', valid=true),
+                 lambda: check_list([true], 'sizes'), lambda: TableData(table(), 'rent', valid=np.array([true]*N)), lambda: TableData(table(), 'rent', valid=true),
                  lambda: RatingsData.from_df(ratings(), valid_pct=true), lambda: CollabNN((true, 2), (2, 2)), lambda: Recommender(n_factors=true), lambda: Recommender(seed=true)):
         with pytest.raises(TypeError): call()
     assert true not in vocab

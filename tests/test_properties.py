@@ -1,4 +1,6 @@
 "Laws that hold for any input, each tried on many random ones"
+from collections import Counter
+
 import pandas as pd
 import pytest
 import torch
@@ -19,6 +21,7 @@ from lesson8lib.data import Vocab
 from lesson8lib.embedding import Embedding, create_params, one_hot
 from lesson8lib.interpret import pca
 from lesson8lib.parameters import Linear, Module, Sequential
+from lesson8lib.text import count_pairs
 from lesson8lib.training import batches, evaluate, one_cycle
 
 many = settings(max_examples=200, deadline=None, derandomize=True)
@@ -200,6 +203,38 @@ def test_gradients_are_those_of_finite_differences():
     names = [name for name,_ in model.named_parameters()]
     def call(*params): return torch.func.functional_call(model, dict(zip(names, params, strict=True)), (rows,))
     assert torch.autograd.gradcheck(call, tuple(p.detach().clone().requires_grad_() for p in model.parameters()))
+
+
+@few
+@given(st.integers(0, 4), st.integers(-6, 6), st.one_of(st.none(), st.integers(-6, 6)), st.one_of(st.none(), st.integers(-6, 6)), st.sampled_from([None, 1, 2, -1]))
+def test_sequential_is_walked_as_pytorchs(n, i, start, stop, step):
+    ours, theirs = Sequential(*[Linear(k+1, k+2) for k in range(n)]), nn.Sequential(*[nn.Linear(k+1, k+2) for k in range(n)])
+    assert len(ours)==len(theirs) and [m.weight.shape for m in ours]==[m.weight.shape for m in theirs] and list(ours)==[ours[k] for k in range(n)]
+    part, other = ours[start:stop:step], theirs[start:stop:step]
+    assert type(part) is Sequential and {k: v.shape for k,v in part.state_dict().items()}=={k: v.shape for k,v in other.state_dict().items()}
+    if -n<=i<n: assert ours[i].weight.shape==theirs[i].weight.shape and ours[i] is list(ours)[i]
+    else:
+        for net in (ours, theirs):
+            with pytest.raises(IndexError): net[i]
+    for wrong in (True, 1., '0'):
+        with pytest.raises(TypeError): ours[wrong]
+
+
+@many
+@given(st.lists(st.one_of(st.integers(0, 4), st.sampled_from([2**31, 2**32+1, 4_000_000_000, 2**62, 2**63-1])), max_size=12), st.integers(1, 30),
+       st.sampled_from([torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]))
+def test_pairs_of_words_are_counted_exactly(rows, window, dtype):
+    "Beside two loops; numbers of rows of any size"
+    if dtype!=torch.int64: rows = [r%5 for r in rows]
+    counts = Counter((a, b) for i,a in enumerate(rows) for j,b in enumerate(rows) if a and b and 0<abs(i-j)<=window)
+    pairs, found = count_pairs(torch.tensor(rows, dtype=dtype), window)
+    assert pairs.dtype==found.dtype==torch.int64 and pairs.shape==(len(counts), 2)
+    assert dict(zip(map(tuple, pairs.tolist()), found.tolist(), strict=True))==counts and pairs.tolist()==sorted(pairs.tolist())
+
+
+def test_negative_rows_are_not_counted():
+    for rows in ([2, -1], [-1], [2**63-1, -1]):
+        with pytest.raises(IndexError, match=r'`rows` must be at least 0, got 1 below: \[-1\]'): count_pairs(torch.tensor(rows))
 
 
 def test_a_refused_state_changes_nothing():

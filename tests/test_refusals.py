@@ -22,7 +22,7 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
 @pytest.mark.parametrize('call,error,words_', [
     # rows
     (lambda: Embedding(3, 2)([1, 2]), TypeError, '`index` must be a tensor of integers, got list'),
-    (lambda: Embedding(3, 2)(torch.tensor([1, 0], dtype=torch.uint8)), TypeError, '`index` must hold int64 or int32 row numbers, got torch.uint8'),
+    (lambda: Embedding(3, 2)(torch.tensor([True, False])), TypeError, '`index` must hold integers, as indices of rows, got torch.bool'),
     (lambda: one_hot(torch.tensor([3]), 3), IndexError, '`index` must lie in 0…2, got 1 outside: 3'),
     (lambda: DotProductBias(3, 3)(torch.ones(1, 2)), TypeError, '`x` must hold integers, got torch.float32'),
     # sizes
