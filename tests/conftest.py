@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+import setuptools  # noqa: F401 (before another package imports Python's own distutils: torch's compiler would then fail to import it)
 from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).resolve().parents[1]

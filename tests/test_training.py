@@ -41,7 +41,9 @@ def run(epochs:int, **env)->subprocess.Popen:
 def test_ctrl_c_keeps_what_was_learned():
     process = run(10**6)
     assert process.stdout.readline()=='started\n'
-    time.sleep(3)
+    seen = ''
+    while 'train_loss=' not in seen and process.poll() is None: seen += process.stderr.read(1)  # the bar says when an epoch is over
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     try: out, err = process.communicate(timeout=60)
     finally: process.kill()
