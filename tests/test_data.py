@@ -199,7 +199,7 @@ def test_ratings_are_in_the_order_of_the_published_file():
     assert load_movielens().ratings.columns.tolist()==['user', 'item', 'title', 'rating', 'timestamp']
 
 
-# ---- Archives that somebody put into the cache
+# ---- Archives put into the cache by hand
 def unreachable(name, sha256, folder): raise ConnectionError('no network')
 
 
