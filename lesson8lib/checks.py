@@ -213,8 +213,8 @@ def _from_polars(column)->'pandas.Series':
     "A column of polars, with every digit of its integers"
     import pandas as pd
     dtype = column.dtype
-    if dtype.is_integer(): return pd.Series(column.to_list(), dtype='UInt64' if str(dtype).startswith('U') else 'Int64') if column.null_count() else pd.Series(column.to_numpy())
-    if dtype.is_float() or dtype=='Boolean' and not column.null_count(): return pd.Series(column.to_numpy())
+    if dtype.is_float() or dtype.is_integer() and not column.null_count() and not str(dtype).endswith('128'):
+        return pd.Series(column.to_numpy())
     if hasattr(dtype, 'categories') and str(dtype).startswith('Enum'):
         return pd.Series(pd.Categorical(column.to_list(), categories=dtype.categories.to_list(), ordered=True))
     return pd.Series(column.to_list(), dtype=object)
@@ -244,11 +244,13 @@ def _plain_objects(column, label:str)->'pandas.Series':
     kind, values = pd.api.types.infer_dtype(column), column.dropna()
     if kind in _times:
         raise TypeError(f'`{label}` holds dates or times ({kind}), and a date of tomorrow is none of those learned: '
-                        'make numbers of them, as the month, or the days since some day')
+                        'make columns of their parts, as `lesson8lib.tabular.date_parts` does, or numbers, as the days since some day')
     if kind=='boolean' and len(values)==len(column): return column.astype(bool)
     if kind=='integer':
-        try: return column.astype('int64' if len(values)==len(column) else 'Int64')
-        except OverflowError: return column  # beyond 64 bits every digit is kept as an object
+        for dtype in ('int64', 'uint64') if len(values)==len(column) else ('Int64', 'UInt64'):
+            try: return column.astype(dtype)
+            except (OverflowError, TypeError, ValueError): pass
+        return column  # beyond 64 bits every digit is kept as an object
     is_number = kind in ('floating', 'decimal', 'mixed-integer-float', 'empty') or kind.startswith('mixed') and all(
         isinstance(v, Number) and not isinstance(v, (bool, complex)) for v in values)
     if is_number: return pd.Series([math.nan if missing else float(v) for v,missing in zip(column, column.isna(), strict=True)], column.index, float)
@@ -326,7 +328,7 @@ def check_table(
     return table
 
 # %% ../nbs/00_checks.ipynb #32616066
-_decimal = re.compile(r'[+-]?(\d{1,3}([.,]\d{3})*|\d*)([.,]\d+)?')
+_decimal = re.compile(r"[+-]?(\d{1,3}([.,'\s]\d{3})*|\d*)([.,]\d+)?")  # with or without a sign between thousands
 
 def _looks_like_numbers(texts:list[str])->bool:
     "Whether all are written as numbers, and one as a fraction: '20,37'"
@@ -400,7 +402,7 @@ def warn_of_numbers(
     texts, n = _texts(column), int(column.notna().sum())
     if _looks_like_numbers(texts):
         warnings.warn(f'`{label}` is text that looks like numbers, the first being {texts[0]!r}, and is taken for categories: '
-                      "read it as numbers, as `pd.read_csv(…, decimal=',')` does", stacklevel=3)
+                      "read it as numbers, as `pd.read_csv(…, decimal=',')` does", stacklevel=4)
     elif n>=20 and len(texts)>.9*n:
         warnings.warn(f'`{label}` has {len(texts)} different values in {n} rows, and is taken for categories: '
-                      'of a category that is seen once nothing can be learned', stacklevel=3)
+                      'of a category that is seen once nothing can be learned', stacklevel=4)

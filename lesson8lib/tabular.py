@@ -96,7 +96,10 @@ def _vocab_of(column, label:str)->'pandas.Index':
     "The different values of a column, sorted; those of an ordered category in its own order"
     import pandas as pd
     if getattr(column.dtype, 'ordered', False): return pd.Index([v for v in column.cat.categories if (column==v).any()])
-    try: return pd.Index(sorted(column.dropna().unique().tolist()))
+    values = column.dropna()
+    try:
+        if len({isinstance(v, bool) for v in (values if column.dtype==object else ())})>1: raise TypeError  # to pandas, 1 and True are one value
+        return pd.Index(sorted(values.unique().tolist()))
     except TypeError: raise TypeError(f'`{label}` must hold values of one kind, all text or all numbers, got a mixture') from None
 
 def _rows_of(column, names:'pandas.Index')->Tensor:
@@ -262,9 +265,11 @@ def encode(self:TableData,
 
 @patch
 def _encode(self:TableData, df)->tuple[Tensor, Tensor]:
+    import pandas as pd
     cats, conts = [], []
     for c,names in self.vocabs.items():
         if c not in self.flags: check_kind(df[c], self._label(c), names)
+        if c not in self.flags and pd.api.types.is_float_dtype(df[c]): check_numbers(df[c], self._label(c))  # infinity is no category
         cats.append(_rows_of(df[self.flags[c]].isna() if c in self.flags else df[c], names))
     for c,(mean,std) in self.scale.items():
         column = check_numbers(df[c], self._label(c)).fillna(self.medians[c])

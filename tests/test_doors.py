@@ -129,7 +129,7 @@ def test_numbers_of_any_dtype_are_numbers(numbers):
 def test_text_that_looks_like_numbers_is_named():
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter('always')
-        for commas in (['20,37', '1.020,5'], ['3.5', '.25'], ['1,5', '-2,25']):
+        for commas in (['20,37', '1.020,5'], ['3.5', '.25'], ["1'000,5", '-2\xa0250,25']):
             df = table(price=(commas*N)[:N])
             TableData(df, 'rent'), TableData(df, 'price'), Metadata(df, 'size', ['price']), EntityEncoder(['city', 'price'], epochs=1).fit(df[['city', 'price']], df.rent)
     said = [str(w.message) for w in told]
@@ -156,6 +156,8 @@ def test_what_float32_cannot_hold_is_refused_by_the_column(bad):
                  lambda: RatingsData.from_df(df, 'city', 'size', 'income')):
         with pytest.raises(ValueError, match=numbers): call()
     with pytest.raises(ValueError): EntityEncoder(['city'], epochs=1).fit(df[['city', 'income']], df.rent)
+    with pytest.raises(ValueError, match=numbers): TableData(df, 'rent', ['city', 'income'])
+    with pytest.raises(TypeError, match=r"`df\['income'\]` must hold values of one kind"): TableData(table(income=pd.Series([1, True]*30, dtype=object)), 'rent')
 
 
 def test_a_square_that_float32_cannot_hold_is_refused():

@@ -49,7 +49,7 @@ def test_scikit_learn_takes_it_for_one_of_its_own(words, columns):
         warnings.simplefilter('ignore')
         found = check_estimator(EntityEncoder(columns, **QUICK), expected_failed_checks=EXPECTED, on_skip=None)
     status = {r['check_name']: r['status'] for r in found}
-    assert {name for name,s in status.items() if s!='passed'} == {*EXPECTED, 'check_array_api_input'}  # that one needs an environment variable
+    assert {name for name,s in status.items() if s!='passed'}-{'check_array_api_input'} == set(EXPECTED)  # that one needs an environment variable, and is not in every release
     assert len(found)>40
 
 
