@@ -99,13 +99,13 @@ def _vocab_of(column, label:str)->'pandas.Index':
     values = column.dropna()
     try:
         if len({isinstance(v, bool) for v in (values if column.dtype==object else ())})>1: raise TypeError  # to pandas, 1 and True are one value
-        return pd.Index(sorted(values.unique().tolist()))
+        return pd.Index(sorted(values.unique().tolist()), tupleize_cols=False)
     except TypeError: raise TypeError(f'`{label}` must hold values of one kind, all text or all numbers, got a mixture') from None
 
 def _rows_of(column, names:'pandas.Index')->Tensor:
     "Index of each value in a vocabulary, whose row 0 is for unknown and missing ones"
     import pandas as pd
-    return torch.tensor(names.astype(object).get_indexer(pd.Index(column.tolist(), dtype=object))+1)
+    return torch.tensor(names.astype(object).get_indexer(pd.Index(column.tolist(), dtype=object, tupleize_cols=False))+1)
 
 # %% ../nbs/26_tabular.ipynb #4892687d
 def _split_rows(n:int, valid, seed)->tuple['numpy.ndarray', 'numpy.ndarray']:

@@ -108,7 +108,11 @@ def _takes_classes(fn:Callable, pred:Tensor, target:Tensor)->bool:
     rows = torch.arange(max(pred.shape)+1, device=pred.device)%len(pred)
     try: fn(pred.detach()[rows], target[rows])
     except (RuntimeError, ValueError): return False
-    return True
+    if pred.ndim>target.ndim: return True
+    # a target of one column fits any number of columns: then a loss of classes is one that refuses a class that does not exist
+    try: fn(pred.detach().cpu(), torch.full_like(target, pred.shape[1], device='cpu'))
+    except (RuntimeError, ValueError, IndexError): return True
+    return False
 
 def _can_broadcast(a:Tensor, b:Tensor)->bool:
     try: return bool(torch.broadcast_shapes(a.shape, b.shape))

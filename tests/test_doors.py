@@ -417,6 +417,12 @@ def test_classes_need_a_loss_of_classes(n_classes, bs, loss):
         with warnings.catch_warnings(action='ignore'), pytest.raises(ValueError, match='must take integers for classes'): call()
 
 
+def test_classes_may_stand_in_a_column_for_a_loss_that_takes_them():
+    model, data = nn.Linear(3, 10), (torch.randn(60, 3), torch.arange(60)[:,None]%10)
+    fit(model, data, loss=lambda p, y: -p.log_softmax(1).gather(1, y).mean(), epochs=1, progress=False)
+    with warnings.catch_warnings(action='ignore'), pytest.raises(ValueError, match='must take integers for classes'): fit(model, data, epochs=1, progress=False)
+
+
 @pytest.mark.parametrize('n_classes,bs', [(10, 10), (10, 1), (10, 7), (60, 60)])
 @pytest.mark.parametrize('loss', [nn.functional.cross_entropy, nn.CrossEntropyLoss(label_smoothing=.1), lambda p, y: -p.log_softmax(1)[torch.arange(len(y)), y].mean(),
                                   nn.MultiMarginLoss()])
@@ -546,6 +552,8 @@ def test_ordered_categories_keep_their_order():
     target = TableData(table(size=sizes), 'size')
     assert list(target.labels)==['L', 'M', 'S'] and list(target.predict(TabularModel(target.emb_szs, 1, 3, [4]), table()).columns)==['L', 'M', 'S']
     assert list(TableData(table(size=sizes.as_unordered()), 'rent', valid=0.).vocabs['size'])==['L', 'M', 'S']
+    pairs = TableData(table(size=[('a', 2), ('b', 1)]*30), 'rent', valid=0.)
+    assert pairs.vocabs['size'].tolist()==[('a', 2), ('b', 1)] and pairs.encode(table(size=[('b', 1), ('c', 1)]*30))[0][:2,0].tolist()==[2, 0]
     rating = pd.Categorical(['good', 'bad']*30, categories=['bad', 'good'], ordered=True)
     same(TableData(table(size=rating), 'rent', valid=0.).encode(table(size='good'))[0][:,0], torch.full((N,), 2))
 
