@@ -8,8 +8,8 @@ Docs: https://lesson8lib.github.io/lesson8lib/checks.html.md"""
 
 # %% auto #0
 __all__ = ['test_same', 'test_same_fn', 'check_axes', 'check_range', 'check_interval', 'check_list', 'check_index',
-           'unknown_names', 'holds_times', 'check_column', 'as_table', 'check_table', 'holds_numbers', 'check_numbers',
-           'merges_in_float32', 'check_kind', 'warn_of_numbers']
+           'unknown_names', 'holds_times', 'check_column', 'as_table', 'check_table', 'levels', 'holds_numbers',
+           'check_numbers', 'merges_in_float32', 'check_kind', 'warn_of_numbers']
 
 # %% ../nbs/00_checks.ipynb #9457c4a7
 import math
@@ -236,7 +236,7 @@ def holds_times(
     "Whether a column holds dates and the like, as Python's objects, as NumPy's or as categories"
     import pandas as pd
     values = column.dtype.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
-    return getattr(values.dtype, 'kind', 'O') in 'OMm' and pd.api.types.infer_dtype(values) in _times
+    return str(values.dtype)!='str' and getattr(values.dtype, 'kind', 'O') in 'OMm' and pd.api.types.infer_dtype(values) in _times
 
 def _plain_objects(column, label:str)->'pandas.Series':
     "A column of Python objects as what all of them are: numbers, booleans, text"
@@ -263,7 +263,7 @@ def _plain_column(column, label:str)->'pandas.Series':
     import numpy as np
     import pandas as pd
     dtype = column.dtype
-    if isinstance(dtype, np.dtype) and dtype.kind in 'biufc': return column
+    if isinstance(dtype, np.dtype) and dtype.kind in 'biufc' or str(dtype)=='str': return column  # numbers of NumPy, text of pandas 3
     if isinstance(dtype, pd.CategoricalDtype):
         names = _plain_column(dtype.categories.to_series(index=range(len(dtype.categories))), label)
         return column if names.dtype==dtype.categories.dtype else column.cat.rename_categories(names.tolist())
@@ -274,7 +274,6 @@ def _plain_column(column, label:str)->'pandas.Series':
         unsigned = pd.api.types.is_unsigned_integer_dtype(dtype)
         return column.astype(('uint64' if unsigned else 'int64') if whole else ('UInt64' if unsigned else 'Int64'))
     if pd.api.types.is_float_dtype(dtype): return pd.Series(column.to_numpy('float64', na_value=math.nan), column.index)
-    if str(dtype)=='str': return column  # text of pandas 3
     if dtype.kind in 'mM': return _plain_objects(column, label)
     return _plain_objects(column.astype(object).where(column.notna(), None), label)
 
@@ -335,9 +334,17 @@ def _looks_like_numbers(texts:list[str])->bool:
     texts = [t.strip() for t in texts]
     return bool(texts) and all(_decimal.fullmatch(t) and t for t in texts) and any('.' in t or ',' in t for t in texts)
 
+def levels(
+    column:'pandas.Series', # of a table from `check_table`
+)->'pandas.Index': # its different values, in order of appearance, without the missing one
+    "The levels of a column, as a category has them"
+    import pandas as pd
+    found = pd.Index(column.unique(), tupleize_cols=False)
+    return found[found.notna()]
+
 def _texts(column)->list:
     "The different values of a column of text; none where it holds anything else"
-    values = column.dropna().unique().tolist()
+    values = levels(column).tolist()
     return values if all(isinstance(v, str) for v in values) else []
 
 def holds_numbers(
@@ -390,7 +397,7 @@ def check_kind(
 )->None:
     "Refuse text where training had numbers, and the like. Raises TypeError"
     import pandas as pd
-    values = pd.Index(column.dropna().unique().tolist())  # of a category, too, what it holds
+    values = pd.Index(levels(column).tolist(), tupleize_cols=False)  # of a category, too, what it holds
     if len(values) and len(known) and _kind_of(values)!=_kind_of(known):
         raise TypeError(f'`{label}` must hold {_kind_of(known)}, as in training, got {values.tolist()[0]!r}')
 

@@ -79,7 +79,7 @@ class Vocab:
         if unknown not in ('raise', 'na'): raise ValueError(f"`unknown` must be 'raise' or 'na', got {unknown!r}")
         one = isinstance(names, str|Integral)
         column = [names] if one else _column(names)
-        if any(isinstance(n, (bool, np.bool_)) for n in column): raise TypeError('`names` must be str or int, got bool')
+        if {bool, np.bool_} & set(map(type, column)): raise TypeError('`names` must be str or int, got bool')
         rows = self._names.get_indexer(pd.Index(column, dtype=object))  # as objects: beside a missing one, integers would become floats
         rows[rows==0] = -1  # '#na#' is no name that one may ask for
         if unknown=='raise' and (rows<0).any():

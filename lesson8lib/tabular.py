@@ -22,7 +22,7 @@ from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
 from .checks import (as_table, check_axes, check_index, check_interval, check_kind, check_list, check_numbers, check_range, check_table,
-                               holds_times, merges_in_float32, unknown_names, warn_of_numbers)
+                               holds_times, levels, merges_in_float32, unknown_names, warn_of_numbers)
 from .collab import sigmoid_range
 from .collab_nn import _check_dropout, _linear, emb_sz_rule
 from .embedding import Embedding
@@ -96,10 +96,9 @@ def _vocab_of(column, label:str)->'pandas.Index':
     "The different values of a column, sorted; those of an ordered category in its own order"
     import pandas as pd
     if getattr(column.dtype, 'ordered', False): return pd.Index([v for v in column.cat.categories if (column==v).any()])
-    values = column.dropna()
     try:
-        if len({isinstance(v, bool) for v in (values if column.dtype==object else ())})>1: raise TypeError  # to pandas, 1 and True are one value
-        return pd.Index(sorted(values.unique().tolist()), tupleize_cols=False)
+        if len({isinstance(v, bool) for v in (column.dropna() if column.dtype==object else ())})>1: raise TypeError  # to pandas, 1 and True are one value
+        return pd.Index(sorted(levels(column).tolist()), tupleize_cols=False)
     except TypeError: raise TypeError(f'`{label}` must hold values of one kind, all text or all numbers, got a mixture') from None
 
 def _rows_of(column, names:'pandas.Index')->Tensor:
