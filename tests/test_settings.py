@@ -150,7 +150,7 @@ def test_a_range_is_a_list():
     (lambda: TabularModel([(4, 2)], 1, 1, [8], y_range=('a', 5)), TypeError, "`y_range` must be a finite number, got 'a'"),
     (lambda: TabularModel([(4, 2)], 1, 1, [8], ps='a'), TypeError, "`ps` must be a finite number of at least 0, got 'a'"),
     (lambda: TabularModel([(4, 2)], 1, 1, [8], ps=True), TypeError, '`ps` must be a finite number of at least 0, got True'),
-    (lambda: TabularModel([(4, 2)], 1, 1, [8], ps=1), ValueError, '`ps` must be less than 1'),
+    (lambda: TabularModel([(4, 2)], 1, 1, [8], ps=1), ValueError, '`ps` must be a finite number in [0, 1)'),
     (lambda: TabularModel([(4, 2)], 1, 1, [8], embed_p=None), TypeError, '`embed_p` must be a finite number of at least 0, got None'),
     (lambda: TabularModel([(4, 2)], 1, 1, 3), TypeError, '`layers` must be a list of integers, got 3'),
     (lambda: TabularModel([(4, 2)], 1, 1, None), TypeError, '`layers` must be a list of integers, got None'),
