@@ -25,12 +25,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from lesson8lib.collab_nn import _linear
 from lesson8lib.data import load_bikeshare, load_flights
 from lesson8lib.embedding import Embedding
 from lesson8lib.entity import EntityEncoder, _batch
 from lesson8lib.tabular import TableData, TabularModel
-from lesson8lib.training import fit, new_generator
+from lesson8lib.training import fit, new_generator, new_linear
 
 SEEDS, COLUMNS, LAYERS = range(10), ['hour', 'weekday', 'month', 'weather'], [200, 100]
 FIT = {'epochs': 10, 'lr': 1e-2, 'bs': 64}
@@ -153,7 +152,7 @@ def airport_net(flights, size:int, wd:float, seed:int):
     "For each airport a row, and from it the shares of the destinations"
     n = len(flights)
     g, y = new_generator(seed), torch.tensor(flights, dtype=torch.float32)
-    model = nn.Sequential(Embedding(n, size, generator=g), _linear(size, n, True, g))
+    model = nn.Sequential(Embedding(n, size, generator=g), new_linear(size, n, True, g))
     fit(model, (torch.arange(n), y/y.sum(1, keepdim=True)), loss=cross_entropy, epochs=150, lr=.03, wd=wd, bs=64, seed=seed, progress=False)
     return model
 

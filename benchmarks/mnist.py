@@ -16,10 +16,9 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from lesson8lib.cnn import SmallCNN
-from lesson8lib.collab_nn import _linear
 from lesson8lib.convolution import Conv2d
 from lesson8lib.data import load_mnist
-from lesson8lib.training import evaluate, fit, new_generator
+from lesson8lib.training import evaluate, fit, new_generator, new_linear
 
 SEEDS = range(5)
 RECIPE = {'loss': cross_entropy, 'epochs': 4, 'lr': 1e-2, 'wd': .3, 'bs': 128, 'progress': False}
@@ -40,7 +39,7 @@ def twin(seed:int):
 def old_way(seed:int):
     g = new_generator(seed)
     return nn.Sequential(Conv2d(1, 8, 3, generator=g), nn.ReLU(), Conv2d(8, 8, 3, generator=g), nn.ReLU(),
-                         nn.MaxPool2d(2), nn.Flatten(), _linear(8*12*12, 10, True, g))
+                         nn.MaxPool2d(2), nn.Flatten(), new_linear(8*12*12, 10, True, g))
 
 
 def run(model, train, valid, seed:int, **options)->tuple[float, float]: # accuracy, the processor's seconds of training

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .checks import check_axes, check_list, check_range
-from .collab_nn import _linear
+from .training import new_linear
 from .convolution import Conv2d
 from .dropout import Dropout
 from .pooling import AdaptiveConcatPool2d
@@ -66,7 +66,7 @@ class SmallCNN(nn.Module):
         sizes = [self.in_channels, *channels]
         self.body = nn.Sequential(*[conv_block(i, o, 3 if n else 5, generator=generator) for n,(i,o) in enumerate(zip(sizes, channels, strict=False))])
         self.pool = AdaptiveConcatPool2d(1)
-        self.head = nn.Sequential(nn.Flatten(), Dropout(p), _linear(2*channels[-1], n_out, True, generator))
+        self.head = nn.Sequential(nn.Flatten(), Dropout(p), new_linear(2*channels[-1], n_out, True, generator))
 
     def forward(self,
         x:Float[Tensor, 'b *c h w'], # images; the axis of channels may be left out where there is one

@@ -24,7 +24,7 @@ from .checks import (check_axes, check_column, check_index, check_interval, chec
 from .collab import RatingsData, _rows, sigmoid_range
 from .data import Vocab
 from .embedding import create_params
-from .training import evaluate, evaluation_copy
+from .training import evaluate, evaluation_copy, new_linear
 
 if TYPE_CHECKING: import pandas
 
@@ -35,24 +35,13 @@ def emb_sz_rule(
     "fastai's rule of thumb for the width of an embedding. Source: `fastai.tabular.model.emb_sz_rule`"
     return min(600, round(1.6*check_range(n, 'n', low=1, whole=True)**.56))
 
-# %% ../nbs/24_collab_nn.ipynb #ea2bd90c
-def _linear(n_in:int, n_out:int, bias:bool, generator)->nn.Linear:
-    "A linear layer that starts as PyTorch's own do, from a generator; PyTorch's global random numbers are left alone"
-    linear = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias, device=torch.get_default_device())
-    for q in linear.parameters(): nn.init.uniform_(q, -n_in**-.5, n_in**-.5, generator=generator)
-    return linear
-
-def _check_dropout(p:float, name:str)->float:
-    if (p := check_range(p, name, low=0))>=1: raise ValueError(f'`{name}` must be less than 1, or nothing is left, got {p}')
-    return p
-
 # %% ../nbs/24_collab_nn.ipynb #c5b3dc31
 def _dense(sizes:Sequence[int], use_bn:bool, p:float, generator)->nn.Sequential:
     "Linear layers with a ReLU between them, and where wanted batch normalization (after the ReLU, as in fastai) and dropout"
     layers = []
     for i,(n_in,n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
         last = i==len(sizes)-2
-        linear = _linear(n_in, n_out, last or not use_bn, generator)
+        linear = new_linear(n_in, n_out, last or not use_bn, generator)
         layers += [linear] if last else [linear, nn.ReLU()]
         if not last and use_bn: layers.append(nn.BatchNorm1d(n_out))
         if not last and p: layers.append(nn.Dropout(p))
@@ -74,7 +63,7 @@ class CollabNN(nn.Module):
         "Small random rows, and layers that start as PyTorch's do"
         super().__init__()
         user_sz, item_sz = (tuple(check_list(sz, name, 2, low=1, whole=True)) for sz,name in ((user_sz, 'user_sz'), (item_sz, 'item_sz')))
-        layers, p = check_list(layers, 'layers', low=1, whole=True), _check_dropout(p, 'p')
+        layers, p = check_list(layers, 'layers', low=1, whole=True), check_range(p, 'p', low=0, below=1)
         self.user_factors = create_params(*user_sz, generator=generator)
         self.item_factors = create_params(*item_sz, generator=generator)
         self.layers = _dense([user_sz[1]+item_sz[1], *layers, 1], use_bn, p, generator)
@@ -252,7 +241,7 @@ class HybridCollab(nn.Module):
             (n_users, 'n_users'), (n_items, 'n_items'), (n_factors, 'n_factors')))
         for meta,n,name in ((user_meta, n_users, 'user_meta'), (item_meta, n_items, 'item_meta')): _check_meta(meta, n, name)
         hide_users, hide_items = (check_range(p, name, low=0, high=1) for p,name in ((hide_users, 'hide_users'), (hide_items, 'hide_items')))
-        p, n_hidden = _check_dropout(p, 'p'), check_range(n_hidden, 'n_hidden', low=0, whole=True)
+        p, n_hidden = check_range(p, 'p', low=0, below=1), check_range(n_hidden, 'n_hidden', low=0, whole=True)
         if rated is not None: rated = torch.stack(_rows(rated, n_users, n_items, 'rated'), 1)
         self.users = Rows(n_users, n_factors+1, user_meta, rated, n_items, hide_users, generator)  # the last number is the bias
         self.items = Rows(n_items, n_factors+1, item_meta, None if rated is None else rated.flip(1), n_users, hide_items, generator)

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from .checks import (as_table, check_axes, check_index, check_interval, check_kind, check_list, check_numbers, check_range, check_table,
                                holds_times, levels, merges_in_float32, unknown_names, warn_of_numbers)
 from .collab import sigmoid_range
-from .collab_nn import _check_dropout, _linear, emb_sz_rule
+from .collab_nn import emb_sz_rule
 from .embedding import Embedding
-from .training import _device, evaluation_copy, new_generator
+from .training import device_of, evaluation_copy, new_generator, new_linear
 
 if TYPE_CHECKING: import numpy, pandas
 
@@ -325,9 +325,9 @@ def lin_bn_drop(
 )->nn.Sequential:
     "Linear, ReLU, batch normalization, dropout, in this order. Twin: `fastai.layers.LinBnDrop` with `lin_first=True`"
     n_in, n_out = check_range(n_in, 'n_in', low=1, whole=True), check_range(n_out, 'n_out', low=1, whole=True)
-    p = _check_dropout(p, 'p')
+    p = check_range(p, 'p', low=0, below=1)
     after = [nn.ReLU()]*bool(act) + [nn.BatchNorm1d(n_out)]*bool(bn) + [nn.Dropout(p)]*(p>0)
-    return nn.Sequential(_linear(n_in, n_out, not bn, generator), *after)
+    return nn.Sequential(new_linear(n_in, n_out, not bn, generator), *after)
 
 # %% ../nbs/26_tabular.ipynb #d1240cbf
 class TabularModel(nn.Module):
@@ -353,7 +353,7 @@ class TabularModel(nn.Module):
         layers = check_list(layers, 'layers', low=1, whole=True)
         ps = _check_ps(ps, len(layers))
         n_cont, out_sz = check_range(n_cont, 'n_cont', low=0, whole=True), check_range(out_sz, 'out_sz', low=1, whole=True)
-        embed_p = _check_dropout(embed_p, 'embed_p')
+        embed_p = check_range(embed_p, 'embed_p', low=0, below=1)
         self.n_cont, self.y_range = n_cont, check_interval(y_range, 'y_range')
         if not emb_szs and not n_cont: raise ValueError('`emb_szs` or `n_cont` must name a column, got neither')
         self.embeds = nn.ModuleList([Embedding(n, width, generator=generator) for n,width in emb_szs])
@@ -379,7 +379,7 @@ def _check_ps(ps, n:int)->list[float]:
     is_list = isinstance(ps, (list, tuple)) or getattr(ps, 'ndim', 0)==1
     ps = list(ps) if is_list else [ps]*n
     if len(ps)!=n: raise ValueError(f'`ps` must have one probability for each of {n} layers, got {len(ps)}')
-    return [_check_dropout(p, 'ps') for p in ps]
+    return [check_range(p, 'ps', low=0, below=1) for p in ps]
 
 # %% ../nbs/26_tabular.ipynb #ad55bb62
 @patch
@@ -424,7 +424,7 @@ def predict(self:TableData,
     y_range, y = getattr(model, 'y_range', None), self.train[-1]
     if self.offset and y_range is not None and (y_range[0]>y.max() or y_range[1]<y.min()):
         raise ValueError(f'`model` must have a `y_range` for targets less `offset`, {float(y.min()):.6g} … {float(y.max()):.6g}, as `data.y_range(low, high)` gives it, got {y_range}')
-    at = _device(model)
+    at = device_of(model)
     with torch.no_grad(): res = evaluation_copy(model)(*(x.to(at) for x in self.encode(df))).cpu()
     if self.labels is not None: return pd.DataFrame(res.softmax(1).numpy(), index=index, columns=self.labels)
     return pd.Series(res.double().numpy()+self.offset if self.offset else res.numpy(), index=index, name=self.target)
