@@ -61,22 +61,26 @@ def measure(
     found = code.intersection(set().union(*map(checks, nodes)))
     return len(found), len(code - found)
 
-def totals(
-    package:Path, # with modules of ours
-)->tuple[dict[str, tuple[int, int]], float, float]: # checks and ideas by module; ratio without the module `checks`, ratio with it
-    "Count a package"
-    table = {py.stem: measure(py.read_text(encoding='utf-8')) for py in sorted(package.glob('[!_]*.py'))}
-    home = sum(table.get(HOME, (0, 0)))
-    n_checks, n_ideas = (sum(counts[i] for module, counts in table.items() if module != HOME) for i in (0, 1))
-    return table, n_checks/max(n_ideas, 1), (n_checks + home)/max(n_ideas, 1)
+def measure_all(
+    package:Path, # folder of our modules
+)->dict[str, tuple[int, int]]: # lines of checks and of ideas by module
+    "Count each module"
+    return {py.stem: measure(py.read_text(encoding='utf-8')) for py in sorted(package.glob('[!_]*.py'))}
+
+def total(
+    table:dict[str, tuple[int, int]], # from `measure_all`
+    with_home:bool=False, # count the module `checks`, too, every line of it as a check?
+)->tuple[int, int]: # lines of checks and of ideas
+    "Add the modules"
+    n_checks, n_ideas = (sum(counts[k] for module, counts in table.items() if module != HOME) for k in (0, 1))
+    return n_checks + (sum(table[HOME]) if with_home else 0), n_ideas
 
 if __name__ == '__main__':
     parser = argparse.ArgumentParser(description='Lines of checks beside lines of ideas')
-    parser.add_argument('--max', type=float, help='exit with 1 if the ratio without the module `checks` is above this')
-    limit = parser.parse_args().max
-    table, without, with_home = totals(ROOT/MODULES)
-    print(f'{"module":14}{"checks":>8}{"ideas":>8}{"ratio":>8}')
-    for module, (c, i) in table.items(): print(f'{module:14}{c:8}{i:8}{c/max(i, 1):8.2f}')
-    c, i = (sum(counts[k] for module, counts in table.items() if module != HOME) for k in (0, 1))
-    print(f'without `{HOME}`: {c} lines of checks beside {i} of ideas: {without:.3f}\nwith `{HOME}`, every line a check: {with_home:.3f}')
-    sys.exit(limit is not None and without > limit)
+    parser.add_argument('--max', type=float, help=f'exit with 1 if the ratio without the module `{HOME}` is above this')
+    limit, table = parser.parse_args().max, measure_all(ROOT/MODULES)
+    print(f'{"module":16}{"checks":>8}{"ideas":>8}{"ratio":>8}')
+    rows = table | {f'without {HOME}': total(table), f'with {HOME}': total(table, with_home=True)}
+    for name, (n_checks, n_ideas) in rows.items(): print(f'{name:16}{n_checks:8,}{n_ideas:8,}{n_checks/n_ideas:8.2f}')
+    n_checks, n_ideas = total(table)
+    sys.exit(limit is not None and n_checks/n_ideas > limit)
