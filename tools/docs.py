@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 from folds import fold
+from hide import HIDDEN
 from outputs import without_stderr
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,8 +166,9 @@ def fix_cell(
     stems:dict[str,str], # notebooks' stems and their final ones
     url:dict[str,str], # see `urls`
 ):
-    "A cell as both renderers need it: `source` in lines, links of the site, no directive that would show, no stderr, no widget"
+    "A cell as both renderers need it: `source` in lines, links of the site, no directive that would show, no stderr, no widget, nothing for editors"
     without_stderr(cell)
+    for key in HIDDEN: cell.get('metadata', {}).pop(key, None)  # a page has a fold there
     src, has_source = source(cell), cell.pop('has_source', False)
     if cell['cell_type']=='markdown':
         # without blank lines around it, Markdown in a folded block stays as it is
