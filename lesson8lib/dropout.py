@@ -37,7 +37,6 @@ def dropout_mask(
     if like is not None: check_axes(like, '...', 'like', kind='float')
     return _mask(shape, p, generator, like)
 
-# %% ../nbs/33_dropout.ipynb #7cf750b5
 def _mask(shape, p:float, generator, like)->Tensor: # all of them checked
     if like is None: mask = torch.empty(shape)
     else: mask = torch.empty_like(like) if like.shape==shape else like.new_empty(shape)
