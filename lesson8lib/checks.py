@@ -190,7 +190,8 @@ def check_pair(
     low:int=1, # smallest value allowed
 )->tuple[int, int]: # down, across
     "Check an integer or a pair of integers, and return a pair. Raises as `check_range`"
-    if not _is_list(value): return (check_range(value, name, low=low, whole=True),)*2
+    if not isinstance(value, Sequence) and getattr(value, 'ndim', 0)!=1:
+        return (check_range(value, name, low=low, whole=True),)*2
     pair = tuple(check_list(value, name, low=low, whole=True))
     if len(pair)!=2:
         raise ValueError(f'`{name}` must be one number or two, down and across, got {len(pair)}')

@@ -20,7 +20,8 @@ def install_cell(
     "Its source: the package with the extras that the notebook needs; the checkout, where it reads results of the benchmarks"
     extras = [name for name, pattern in EXTRAS.items() if any(re.search(pattern, s, re.M) for s in sources)]
     extra = f'[{",".join(extras)}]' if extras else ''
-    clone = f'\n    !git clone -q --depth 1 {repo} /content/checkout\n    %cd -q /content/checkout/nbs' if any("../benchmarks/" in s or "read_results(" in s for s in sources) else ''
+    reads_results = any(re.search(r'\.\./benchmarks/|read_results\(', s) for s in sources)
+    clone = f'\n    !git clone -q --depth 1 {repo} /content/checkout\n    %cd -q /content/checkout/nbs' if reads_results else ''
     return f"#| hide\nimport sys\nif 'google.colab' in sys.modules:\n    %pip install -q \"lesson8lib{extra} @ git+{repo}\"{clone}"
 
 def is_install_cell(source:str)->bool: return source.startswith("#| hide\nimport sys\nif 'google.colab' in sys.modules:")

@@ -8,6 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import yaml
+from folds import fold
 from outputs import without_stderr
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -206,6 +207,7 @@ def stage_notebook(
     for cell in cells:
         if cell['cell_type']=='markdown': cell['source'] = yield_anchors(source(cell), names)
         fix_cell(cell, stems, url)
+    fold(cells)
     head = dict(cell_type='raw', id='front', metadata={}, source=f'---\n{yaml.safe_dump(meta, sort_keys=False)}---'.splitlines(keepends=True))
     nb['metadata'].pop('widgets', None)
     (STAGE/final_name(path.name)).write_text(json.dumps(nb | dict(cells=[head, *cells]), ensure_ascii=False, indent=1), encoding='utf-8')
