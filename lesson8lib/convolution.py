@@ -1,6 +1,6 @@
-"""What a kernel sees: one window by hand, then all windows as one matrix product, proved against PyTorch
+"""Slide nine weights over an image and find its edges; then let gradient descent find the weights
 
-A small grid of weights that slides over an image: `out_size`, `conv2d_loop`, `im2col`, `conv2d`, `Conv2d`. Twins: `torch.nn.functional.unfold`, `torch.nn.functional.conv2d`, `torch.nn.Conv2d`.
+Convolution from scratch: `out_size`, `conv2d_loop`, `im2col`, `conv2d`, `Conv2d`; and what they share with pooling, `conv_settings` and `cut_windows`. PyTorch equivalents: `F.unfold`, `F.conv2d`, `nn.Conv2d`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/convolution.html.md"""
 
@@ -29,19 +29,19 @@ def out_size(
 )->int: # at least 1
     """Number of windows along one axis of an image
 
-    Raises ValueError if no window fits. Source: the formula of PyTorch's `nn.Conv2d`."""
+    Raises ValueError if no window fits. Source: documentation of PyTorch's `nn.Conv2d`."""
     size, kernel_size = check_size(size, 'size'), check_size(kernel_size, 'kernel_size')
     stride, dilation = check_size(stride, 'stride'), check_size(dilation, 'dilation')
     padding = check_size(padding, 'padding', low=0)
     return _n_windows(size, kernel_size, stride, 2*padding, dilation)
 
-# %% ../nbs/30_convolution.ipynb #025b5309
 def _n_windows(size, kernel_size, stride, padding, dilation)->int:
     "`out_size` of checked settings; `padding` is that of both ends together"
     span, room = dilation*(kernel_size-1) + 1, size + padding
     if span>room:
-        raise ValueError(f'`kernel_size` must fit into the padded image, {size} + 2·{padding//2} = {room} pixels, '
-                         f'got {kernel_size} with dilation {dilation}, which spans {span}')
+        raise ValueError(
+            f'`kernel_size` must fit into the padded image, {size} + 2·{padding//2} = {room} '
+            f'pixels, got {kernel_size} with dilation {dilation}, which spans {span}')
     return (room-span)//stride + 1
 
 # %% ../nbs/30_convolution.ipynb #a1538ede
@@ -74,13 +74,13 @@ class ConvSettings(NamedTuple):
     groups: int # groups of channels
 
 def conv_settings(
-    kernel_size:int|Sequence[int], # height and width of the window; here and below one number stands for both axes
+    kernel_size:int|Sequence[int], # height and width; one number stands for both
     stride:int|Sequence[int]=1, # step between windows, in pixels
-    padding:int|Sequence[int]|str=0, # pixels added on both sides; 'same' or 'valid' only if `by_name`
+    padding:int|Sequence[int]|str=0, # on both sides; or 'same' or 'valid'
     dilation:int|Sequence[int]=1, # step between the pixels of a window
     groups:int=1, # groups of channels
-    channels:dict[str, int]|None=None, # numbers of channels that `groups` must divide, by the caller's name for each
-    by_name:bool=False, # accept 'same' and 'valid' as `padding`?
+    channels:dict[str, int]|None=None, # what `groups` must divide: {name: number}
+    by_name:bool=False, # may `padding` be 'same' or 'valid'?
 )->ConvSettings: # to be handed to `cut_windows`
     "Check all settings of a convolution or of pooling at once. Raises TypeError and ValueError that name the setting"
     kernel_size, dilation = _pair(kernel_size, 'kernel_size', 1), _pair(dilation, 'dilation', 1)
@@ -138,7 +138,7 @@ def cut_windows(
     x:Float[Tensor, 'b c h w'], # images, not checked here
     settings:ConvSettings, # from `conv_settings`
     fill:float=0., # value of the padding
-)->Float[Tensor, 'c k oh ow b']: # the k = kh·kw pixels of each window; the batch comes last
+)->Float[Tensor, 'c k oh ow b']: # k = kh·kw pixels of each window; batch last
     """Cut all windows out of a batch of images
 
     `im2col`, `conv2d` and pooling share it, each after checks of its own. Raises ValueError if no window fits."""
@@ -155,14 +155,13 @@ def cut_windows(
     cut = _Pieces.forward if torch.compiler.is_compiling() else _Pieces.apply
     return cut(x, pieces)  # -> (c, kh·kw, oh, ow, b)
 
-# %% ../nbs/30_convolution.ipynb #65df6ea6
 def im2col(
-    x:Float[Tensor, '*b c h w'], # images: batch (may be left out), channels, height, width
-    kernel_size:int|Sequence[int], # weights down and across; here and below one number stands for both
+    x:Float[Tensor, '*b c h w'], # images; the batch axis may be left out
+    kernel_size:int|Sequence[int], # height and width; one number stands for both
     stride:int|Sequence[int]=1, # step between windows, in pixels
     padding:int|Sequence[int]=0, # zeros added on both sides, in pixels
     dilation:int|Sequence[int]=1, # step between weights, in pixels
-)->Float[Tensor, '*b k n']: # k = c·kh·kw pixels of each window, n = oh·ow windows, row by row
+)->Float[Tensor, '*b k n']: # k = c·kh·kw pixels of n = oh·ow windows, row by row
     """Write each window of an image as a column
 
     Raises ValueError if no window fits. PyTorch equivalent: `F.unfold`, whose last three arguments come in another order."""
@@ -171,7 +170,6 @@ def im2col(
     windows = cut_windows(x, conv_settings(kernel_size, stride, padding, dilation))
     return windows.flatten(2, 3).flatten(0, 1).permute(2, 0, 1)  # (c, kh·kw, oh, ow, b) -> (b, k, n)
 
-# %% ../nbs/30_convolution.ipynb #515c163d
 def _conv2d(x, weight, bias, settings:ConvSettings)->Tensor:
     "The convolution itself; its arguments have been checked"
     windows = cut_windows(x, settings)  # (c, kh·kw, oh, ow, b)
@@ -183,32 +181,6 @@ def _conv2d(x, weight, bias, settings:ConvSettings)->Tensor:
     if torch.compiler.is_compiling(): out = out.contiguous()
     return out if bias is None else out + bias[:,None,None].to(out)
 
-# %% ../nbs/30_convolution.ipynb #d3d5c944
-def conv2d(
-    x:Float[Tensor, '*b c h w'], # images; the batch axis may be left out
-    weight:Float[Tensor, 'o i kh kw'], # o kernels, each with i = c/groups channels
-    bias:Float[Tensor, ' o']|None=None, # added to each output channel
-    # step between windows, in pixels; here and below one number, or two: down, across
-    stride:int|Sequence[int]=1,
-    # zeros added on both sides, in pixels; or 'same', as many as keep the size, or 'valid', none
-    padding:int|Sequence[int]|str=0,
-    dilation:int|Sequence[int]=1, # step between weights, in pixels
-    groups:int=1, # groups of channels that are convolved separately
-)->Float[Tensor, '*b o oh ow']: # feature maps, one for each kernel
-    """Convolve images with several kernels: one matrix product per group
-
-    In memory the batch of the result comes last, PyTorch's comes first. Raises ValueError and
-    TypeError for arguments that do not go together. PyTorch equivalent: `F.conv2d`."""
-    if isinstance(x, Tensor) and x.ndim==3:
-        return conv2d(x[None], weight, bias, stride, padding, dilation, groups)[0]
-    c = check_axes(x, 'b c+ h+ w+', 'x', kind='float')[1]
-    o, _, *kernel_size = check_axes(weight, 'o+ i kh+ kw+', 'weight', kind='float')
-    settings = conv_settings(tuple(kernel_size), stride, padding, dilation, groups,
-                             {'x.shape[-3]': c, 'weight.shape[0]': o}, by_name=True)
-    _require_match(x, weight, bias, settings.groups)
-    return _conv2d(x, weight, bias, settings)
-
-# %% ../nbs/30_convolution.ipynb #d3d5c945
 def _require_match(x:Tensor, weight:Tensor, bias, groups:int)->None:
     "Refuse images, weights and bias that do not go together"
     o, i = weight.shape[:2]
@@ -226,12 +198,37 @@ def _same_dtypes(x:Tensor, weight:Tensor, bias)->bool:
     "Whether the dtypes agree; automatic mixed precision converts them where it is on"
     return weight.dtype==x.dtype and (bias is None or bias.dtype==x.dtype) or under_autocast(x)
 
+# %% ../nbs/30_convolution.ipynb #d3d5c944
+def conv2d(
+    x:Float[Tensor, '*b c h w'], # images; the batch axis may be left out
+    weight:Float[Tensor, 'o i kh kw'], # o kernels, each with i = c/groups channels
+    bias:Float[Tensor, ' o']|None=None, # added to each output channel
+    # step between windows, in pixels; here and below one number, or two: down, across
+    stride:int|Sequence[int]=1,
+    # zeros added on both sides, in pixels; 'same': as many as keep the size, 'valid': none
+    padding:int|Sequence[int]|str=0,
+    dilation:int|Sequence[int]=1, # step between weights, in pixels
+    groups:int=1, # groups of channels that are convolved separately
+)->Float[Tensor, '*b o oh ow']: # feature maps, one for each kernel
+    """Convolve images with several kernels: one matrix product per group
+
+    In memory the batch of the result comes last, PyTorch's comes first. Raises ValueError
+    and TypeError for arguments that do not go together. PyTorch equivalent: `F.conv2d`."""
+    if isinstance(x, Tensor) and x.ndim==3:
+        return conv2d(x[None], weight, bias, stride, padding, dilation, groups)[0]
+    c = check_axes(x, 'b c+ h+ w+', 'x', kind='float')[1]
+    o, _, *kernel_size = check_axes(weight, 'o+ i kh+ kw+', 'weight', kind='float')
+    settings = conv_settings(tuple(kernel_size), stride, padding, dilation, groups,
+                             {'x.shape[-3]': c, 'weight.shape[0]': o}, by_name=True)
+    _require_match(x, weight, bias, settings.groups)
+    return _conv2d(x, weight, bias, settings)
+
 # %% ../nbs/30_convolution.ipynb #24e00343
 class Conv2d(nn.Module):
     """A convolutional layer
 
-    Weights can be loaded from PyTorch's layer and into it. Raises ValueError and TypeError for
-    settings that no image could pass. PyTorch equivalent: `torch.nn.Conv2d`, without
+    Weights can be loaded from PyTorch's layer and into it. Raises ValueError and TypeError
+    for settings that no image could pass. PyTorch equivalent: `torch.nn.Conv2d`, without
     `padding_mode`, `device` and `dtype`."""
     def __init__(self,
         in_channels:int, # channels of the images
@@ -248,15 +245,15 @@ class Conv2d(nn.Module):
         # source of the random initial weights; PyTorch's global generator if None
         generator:torch.Generator|None=None,
     ):
-        "Initialize weights and bias uniformly in ±1/√(weights of a kernel), as PyTorch does"
+        "Draw weights and bias uniformly from ±1/√(weights of a kernel), as PyTorch does"
         super().__init__()
         self.in_channels = check_size(in_channels, 'in_channels')
         self.out_channels = check_size(out_channels, 'out_channels')
         channels = {'in_channels': self.in_channels, 'out_channels': self.out_channels}
         settings = conv_settings(
             kernel_size, stride, padding, dilation, groups, channels, by_name=True)
-        self.kernel_size, self.stride, (left, _, top, _), self.dilation, self.groups = settings
-        self.padding = padding if isinstance(padding, str) else (top, left)
+        self.kernel_size, self.stride, sides, self.dilation, self.groups = settings
+        self.padding = padding if isinstance(padding, str) else (sides[2], sides[0])
         shape = self.out_channels, self.in_channels//self.groups, *self.kernel_size
         limit = (shape[1]*shape[2]*shape[3])**-.5
         def new(*size):
@@ -282,8 +279,9 @@ class Conv2d(nn.Module):
         return _conv2d(x, self.weight, self.bias, settings)
 
     def extra_repr(self)->str:
-        names = 'kernel_size', 'stride', 'padding', 'dilation', 'groups'
-        unsaid = {'padding': (0, 0), 'dilation': (1, 1), 'groups': 1}
-        options = {n: getattr(self, n) for n in names if getattr(self, n)!=unsaid.get(n)}
-        parts = [f'{n}={v}' for n,v in options.items()] + ['bias=False']*(self.bias is None)
-        return ', '.join([f'{self.in_channels}', f'{self.out_channels}', *parts])
+        text = f'{self.in_channels}, {self.out_channels}'
+        text += f', kernel_size={self.kernel_size}, stride={self.stride}'
+        for name,default in dict(padding=(0, 0), dilation=(1, 1), groups=1).items():
+            value = getattr(self, name)
+            if value!=default: text += f', {name}={value}'
+        return text + ', bias=False'*(self.bias is None)
