@@ -1,6 +1,6 @@
 """Slide nine weights over an image and find its edges; then let gradient descent find the weights
 
-Convolution from scratch: `out_size`, `conv2d_loop`, `im2col`, `conv2d`, `Conv2d`; and what they share with pooling, `conv_settings` and `cut_windows`. PyTorch equivalents: `F.unfold`, `F.conv2d`, `nn.Conv2d`.
+`conv2d` and `Conv2d` from scratch, with `im2col`, `conv2d_loop`, `out_size`, and what pooling shares with them, `conv_settings` and `cut_windows`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/convolution.html.md"""
 
@@ -29,7 +29,7 @@ def out_size(
 )->int: # at least 1
     """Number of windows along one axis of an image
 
-    Raises ValueError if no window fits. Source: documentation of PyTorch's `nn.Conv2d`."""
+    Raises ValueError if no window fits. Source: the formula of PyTorch's `nn.Conv2d`."""
     size, kernel_size = check_size(size, 'size'), check_size(kernel_size, 'kernel_size')
     stride, dilation = check_size(stride, 'stride'), check_size(dilation, 'dilation')
     padding = check_size(padding, 'padding', low=0)
@@ -203,9 +203,9 @@ def conv2d(
     x:Float[Tensor, '*b c h w'], # images; the batch axis may be left out
     weight:Float[Tensor, 'o i kh kw'], # o kernels, each with i = c/groups channels
     bias:Float[Tensor, ' o']|None=None, # added to each output channel
-    # step between windows, in pixels; here and below one number, or two: down, across
+    # step between windows, in pixels; one number or two (down, across), here and below
     stride:int|Sequence[int]=1,
-    # zeros added on both sides, in pixels; 'same': as many as keep the size, 'valid': none
+    # zeros added on both sides, in pixels; 'same' keeps the size, 'valid' is 0
     padding:int|Sequence[int]|str=0,
     dilation:int|Sequence[int]=1, # step between weights, in pixels
     groups:int=1, # groups of channels that are convolved separately
@@ -213,7 +213,7 @@ def conv2d(
     """Convolve images with several kernels: one matrix product per group
 
     In memory the batch of the result comes last, PyTorch's comes first. Raises ValueError
-    and TypeError for arguments that do not go together. PyTorch equivalent: `F.conv2d`."""
+    and TypeError for arguments that do not match. PyTorch equivalent: `F.conv2d`."""
     if isinstance(x, Tensor) and x.ndim==3:
         return conv2d(x[None], weight, bias, stride, padding, dilation, groups)[0]
     c = check_axes(x, 'b c+ h+ w+', 'x', kind='float')[1]
@@ -227,9 +227,9 @@ def conv2d(
 class Conv2d(nn.Module):
     """A convolutional layer
 
-    Weights can be loaded from PyTorch's layer and into it. Raises ValueError and TypeError
-    for settings that no image could pass. PyTorch equivalent: `torch.nn.Conv2d`, without
-    `padding_mode`, `device` and `dtype`."""
+    Weights can be loaded from PyTorch's layer and into it. Raises ValueError and
+    TypeError for settings that no image could pass. PyTorch equivalent:
+    `torch.nn.Conv2d`, without `padding_mode`, `device` and `dtype`."""
     def __init__(self,
         in_channels:int, # channels of the images
         out_channels:int, # number of kernels, each of which makes one channel
@@ -245,7 +245,7 @@ class Conv2d(nn.Module):
         # source of the random initial weights; PyTorch's global generator if None
         generator:torch.Generator|None=None,
     ):
-        "Draw weights and bias uniformly from ±1/√(weights of a kernel), as PyTorch does"
+        "Draw weights and bias uniformly from ±1/√(weights of a kernel), as PyTorch"
         super().__init__()
         self.in_channels = check_size(in_channels, 'in_channels')
         self.out_channels = check_size(out_channels, 'out_channels')
