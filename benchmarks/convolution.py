@@ -113,8 +113,10 @@ def cnn(bs:int)->list[dict]:
     taken = rounds({'ours': there_and_back(ours, x, loss), 'PyTorch': there_and_back(theirs, x, loss)}, 2*CNN_ROUNDS)
     small, its_twin = SmallCNN(generator=new_generator(0)), twin(0)
     trained = rounds({'ours': there_and_back(small, x, loss), 'PyTorch': there_and_back(its_twin, x, loss)}, CNN_ROUNDS)
-    found = [record('four convolutions', 'ratio', ratio(taken, 'ours', 'PyTorch'), batch=bs), record('SmallCNN', 'ratio', ratio(trained, 'ours', 'PyTorch'), batch=bs)]
-    found += [record('four convolutions', 'ratio of a round', p/q, batch=bs, round=i) for i,(p,q) in enumerate(zip(taken['ours'], taken['PyTorch'], strict=True))]
+    found = [record('four convolutions', 'ratio', ratio(taken, 'ours', 'PyTorch'), batch=bs)]
+    found += [record('SmallCNN', 'ratio', ratio(trained, 'ours', 'PyTorch'), batch=bs)]
+    by_round = [p/q for p,q in zip(taken['ours'], taken['PyTorch'], strict=True)]
+    found += [record('four convolutions', 'ratio of a round', value, batch=bs, round=i) for i,value in enumerate(by_round)]
     a = x
     for i in range(0, len(ours)-2, 2):
         a = a.detach().requires_grad_(i>0)

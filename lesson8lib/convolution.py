@@ -59,7 +59,8 @@ def conv2d_loop(
     kh, kw = check_axes(kernel, 'kh kw', 'kernel', kind='float')
     stride, padding = check_size(stride, 'stride'), check_size(padding, 'padding', low=0)
     oh, ow = (_n_windows(n, k, stride, 2*padding, 1) for n,k in ((h, kh), (w, kw)))
-    if x.dtype!=kernel.dtype: raise TypeError(f'`kernel` must have the dtype of `x`, {x.dtype}, got {kernel.dtype}')
+    if x.dtype!=kernel.dtype:
+        raise TypeError(f'`kernel` must have the dtype of `x`, {x.dtype}, got {kernel.dtype}')
     x = nn.functional.pad(x, (padding,)*4)  # (h, w) -> (h+2p, w+2p)
     starts = [(i*stride, j*stride) for i in range(oh) for j in range(ow)]
     return torch.stack([(x[i:i+kh,j:j+kw]*kernel).sum() for i,j in starts]).view(oh, ow)
@@ -82,7 +83,9 @@ def conv_settings(
     channels:dict[str, int]|None=None, # what `groups` must divide: {name: number}
     by_name:bool=False, # may `padding` be 'same' or 'valid'?
 )->ConvSettings: # to be handed to `cut_windows`
-    "Check all settings of a convolution or of pooling at once. Raises TypeError and ValueError that name the setting"
+    """Check all settings of a convolution or of pooling at once
+
+    Raises TypeError and ValueError that name the setting."""
     kernel_size, dilation = _pair(kernel_size, 'kernel_size', 1), _pair(dilation, 'dilation', 1)
     steps = _pair(stride, 'stride', 1)
     if not (by_name and isinstance(padding, str)): padding = _pair(padding, 'padding', 0)
@@ -93,16 +96,19 @@ def conv_settings(
     if type(groups) is not int or groups<1: groups = check_size(groups, 'groups')
     for name,n in (channels or {}).items():
         if n%groups: raise ValueError(f'`groups` must divide `{name}`, {n}, got {groups}')
-    return ConvSettings(kernel_size, steps, _sides(padding, kernel_size, dilation), dilation, groups)
+    sides = _sides(padding, kernel_size, dilation)
+    return ConvSettings(kernel_size, steps, sides, dilation, groups)
 
 def _pair(value, name:str, low:int)->tuple[int, int]:
     "`check_pair`, and a shortcut for what is right already: plain integers"
     pair = (value, value) if type(value) is int else value
-    if type(pair) is tuple and len(pair)==2 and all(type(n) is int and n>=low for n in pair): return pair
-    return check_pair(value, name, low)
+    plain = type(pair) is tuple and len(pair)==2 and all(type(n) is int and n>=low for n in pair)
+    return pair if plain else check_pair(value, name, low)
 
 def _sides(padding, kernel_size, dilation)->tuple[int, int, int, int]:
-    "Padding on the left, right, above and below. An odd number for 'same' has one more on the right and below, as in PyTorch"
+    """Padding on the left, right, above and below
+
+    Where 'same' needs an odd number, the right and the lower side get one more, as in PyTorch."""
     if padding=='valid': return 0, 0, 0, 0
     if padding=='same':
         h, w = (d*(k-1) for k,d in zip(kernel_size, dilation, strict=True))
@@ -112,11 +118,12 @@ def _sides(padding, kernel_size, dilation)->tuple[int, int, int, int]:
 
 # %% ../nbs/30_convolution.ipynb #38353ca9
 class _Pieces(torch.autograd.Function):
-    "Cut out what each weight sees of the images; backward adds each gradient to the pixel that it belongs to"
+    "Cut out what each weight sees of the images; backward adds up the gradients of each pixel"
     generate_vmap_rule = True  # for `torch.func`: gradients image by image
 
     @staticmethod
-    def forward(x, pieces): return torch.stack([x[piece] for piece in pieces], 1)  # (c, h, w, b) -> (c, k, oh, ow, b)
+    def forward(x, pieces): # (c, h, w, b) -> (c, k, oh, ow, b)
+        return torch.stack([x[piece] for piece in pieces], 1)
 
     @staticmethod
     def setup_context(ctx, inputs, output): ctx.shape, ctx.pieces = inputs[0].shape, inputs[1]
@@ -141,16 +148,20 @@ def cut_windows(
 )->Float[Tensor, 'c k oh ow b']: # k = kh·kw pixels of each window; batch last
     """Cut all windows out of a batch of images
 
-    `im2col`, `conv2d` and pooling share it, each after checks of its own. Raises ValueError if no window fits."""
+    Shared by `im2col`, `conv2d` and pooling, each after checks of its own. Raises ValueError if
+    no window fits."""
     (kh, kw), (sh, sw), sides, (dh, dw), _ = settings
     oh = _n_windows(x.shape[2], kh, sh, sides[2]+sides[3], dh)
     ow = _n_windows(x.shape[3], kw, sw, sides[0]+sides[1], dw)
-    if not x.shape[0]:  # PyTorch before 2.7 cannot pad beside an empty axis; `len(x)` would fix the batch size in `torch.export`
+    # PyTorch before 2.7 cannot pad beside an empty axis; `len(x)` would fix it in `torch.export`
+    if not x.shape[0]:
         x, sides = nn.functional.pad(x, sides, value=fill), (0, 0, 0, 0)
     # the batch comes last in memory, so that one pixel of all images is copied in one go
     x = x.permute(1, 2, 3, 0).contiguous()  # (b, c, h, w) -> (c, h, w, b)
     if any(sides): x = nn.functional.pad(x, (0, 0, *sides), value=fill)  # -> (c, h+2ph, w+2pw, b)
-    pieces = [(slice(None), _every(i*dh, sh, oh), _every(j*dw, sw, ow)) for i in range(kh) for j in range(kw)]
+    down = [_every(i*dh, sh, oh) for i in range(kh)]
+    across = [_every(j*dw, sw, ow) for j in range(kw)]
+    pieces = [(slice(None), rows, cols) for rows in down for cols in across]
     # PyTorch cannot trace a Function that has a `jvp`
     cut = _Pieces.forward if torch.compiler.is_compiling() else _Pieces.apply
     return cut(x, pieces)  # -> (c, kh·kw, oh, ow, b)
@@ -164,11 +175,14 @@ def im2col(
 )->Float[Tensor, '*b k n']: # k = c·kh·kw pixels of n = oh·ow windows, row by row
     """Write each window of an image as a column
 
-    Raises ValueError if no window fits. PyTorch equivalent: `F.unfold`, whose last three arguments come in another order."""
-    if isinstance(x, Tensor) and x.ndim==3: return im2col(x[None], kernel_size, stride, padding, dilation)[0]
+    Raises ValueError if no window fits. PyTorch equivalent: `F.unfold`, whose last three
+    arguments come in another order."""
+    if isinstance(x, Tensor) and x.ndim==3:
+        return im2col(x[None], kernel_size, stride, padding, dilation)[0]
     check_axes(x, 'b c+ h+ w+', 'x', kind='float')
     windows = cut_windows(x, conv_settings(kernel_size, stride, padding, dilation))
-    return windows.flatten(2, 3).flatten(0, 1).permute(2, 0, 1)  # (c, kh·kw, oh, ow, b) -> (b, k, n)
+    # (c, kh·kw, oh, ow, b) -> (b, k, n)
+    return windows.flatten(2, 3).flatten(0, 1).permute(2, 0, 1)
 
 def _conv2d(x, weight, bias, settings:ConvSettings)->Tensor:
     "The convolution itself; its arguments have been checked"
@@ -185,9 +199,11 @@ def _require_match(x:Tensor, weight:Tensor, bias, groups:int)->None:
     "Refuse images, weights and bias that do not go together"
     o, i = weight.shape[:2]
     if x.shape[1]!=i*groups:
-        raise ValueError(f'`x` must have {i*groups} channels, {i} for each of the groups ({groups}), as `weight` has, '
-                         f'got {x.shape[1]}')
-    if bias is not None and not (isinstance(bias, Tensor) and bias.is_floating_point() and bias.shape==(o,)):
+        raise ValueError(
+            f'`x` must have {i*groups} channels, {i} for each of the groups ({groups}), '
+            f'as `weight` has, got {x.shape[1]}')
+    fits = bias is None or isinstance(bias, Tensor) and bias.is_floating_point() and bias.shape==(o,)
+    if not fits:
         n, = check_axes(bias, 'o', 'bias', kind='float')
         raise ValueError(f'`bias` must have an entry for each of {o} kernels, got {n}')
     for t,name in () if _same_dtypes(x, weight, bias) else ((weight, 'weight'), (bias, 'bias')):
@@ -212,8 +228,9 @@ def conv2d(
 )->Float[Tensor, '*b o oh ow']: # feature maps, one for each kernel
     """Convolve images with several kernels: one matrix product per group
 
-    In memory the batch of the result comes last, PyTorch's comes first. Raises ValueError
-    and TypeError for arguments that do not match. PyTorch equivalent: `F.conv2d`."""
+    In memory the batch of the result comes last, where PyTorch's comes first. Raises
+    ValueError and TypeError for arguments that do not match. PyTorch equivalent:
+    `F.conv2d`."""
     if isinstance(x, Tensor) and x.ndim==3:
         return conv2d(x[None], weight, bias, stride, padding, dilation, groups)[0]
     c = check_axes(x, 'b c+ h+ w+', 'x', kind='float')[1]
