@@ -202,8 +202,8 @@ def _require_match(x:Tensor, weight:Tensor, bias, groups:int)->None:
         raise ValueError(
             f'`x` must have {i*groups} channels, {i} for each of the groups ({groups}), '
             f'as `weight` has, got {x.shape[1]}')
-    fits = bias is None or isinstance(bias, Tensor) and bias.is_floating_point() and bias.shape==(o,)
-    if not fits:
+    is_float = isinstance(bias, Tensor) and bias.is_floating_point()
+    if bias is not None and not (is_float and bias.shape==(o,)):
         n, = check_axes(bias, 'o', 'bias', kind='float')
         raise ValueError(f'`bias` must have an entry for each of {o} kernels, got {n}')
     for t,name in () if _same_dtypes(x, weight, bias) else ((weight, 'weight'), (bias, 'bias')):
