@@ -16,7 +16,6 @@ PAGES = {
     'text',
     'tabular',
     'entity',
-    'convolution',
     'conv_matmul',
     'pooling',
     'activations',
@@ -29,16 +28,7 @@ PAGES = {
 PRIVATE = {
     'benchmarks/cold_start.py: collab_nn._rate',
     'benchmarks/entity.py: entity._batch',
-    'lesson8lib/activations.py: convolution._autocast',
     'lesson8lib/collab_nn.py: collab._rows',
-    'lesson8lib/conv_matmul.py: convolution._check_filled',
-    'lesson8lib/conv_matmul.py: convolution._check_groups',
-    'lesson8lib/conv_matmul.py: convolution._pad_by_name',
-    'lesson8lib/conv_matmul.py: convolution._pair',
-    'lesson8lib/pooling.py: convolution._check_images',
-    'lesson8lib/pooling.py: convolution._grid',
-    'lesson8lib/pooling.py: convolution._pair',
-    'lesson8lib/pooling.py: convolution._pairs',
 }
 
 # what the type checker finds in tests/user_script.py
