@@ -25,11 +25,13 @@ def _commit()->str:
 
 def save(
     name:str, # file name without its ending
-    results:dict, # what was measured
+    results:list[dict]|dict, # records: model, setting (a dict), seed, metric and value; or tables of an older form
     packages:tuple[str, ...]=('torch', 'fastai', 'numpy', 'pandas'), # whose versions matter
+    **more, # what else is to be known about the run, as the number of threads
 )->None:
     "Write results/NAME.json, with the machine, the versions and the commit they were measured at"
     about = {'machine': _cpu(), 'system': platform.system(), 'python': platform.python_version(),
-             'versions': {p: version(p) for p in packages}, 'commit': _commit()}
+             'versions': {p: version(p) for p in packages}, 'commit': _commit()} | more
+    if isinstance(results, list): results = {'results': results}
     RESULTS.mkdir(exist_ok=True)
     (RESULTS/f'{name}.json').write_text(json.dumps({'about': about, **results}, indent=1)+'\n', encoding='utf-8')

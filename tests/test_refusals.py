@@ -49,7 +49,7 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
     (lambda: RatingsData.from_df(TABLE, item='user'), ValueError, "`user`, `item` and `rating` must be three columns, got ['user', 'user', 'rating']"),
     (lambda: RatingsData.from_df(TABLE, seed=-1), ValueError, '`seed` must be an integer of at least 0, got -1'),
     (lambda: RatingsData.from_df(pd.concat([TABLE, TABLE.user], axis=1)), ValueError, '`df` must have columns of different names'),
-    (lambda: RatingsData.from_df(TABLE, valid_pct=1), ValueError, '`valid_pct` must be less than 1'),
+    (lambda: RatingsData.from_df(TABLE, valid_pct=1), ValueError, '`valid_pct` must be a finite number in [0, 1), got 1'),
     # names
     (lambda: Vocab('abc'), TypeError, "`items` must be a column of names, got one text, 'abc'"),
     (lambda: Vocab([1, 2]).index([3, 3, 4, 1]), KeyError, '2 unknown items: 3, 4'),
