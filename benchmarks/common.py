@@ -23,15 +23,30 @@ def _commit()->str:
     return _git('rev-parse', '--short', 'HEAD') + ('-dirty' if _git('status', '--porcelain', '--', '.', ':!benchmarks/results') else '')
 
 
+def record(
+    model:str, # what was measured
+    metric:str, # in which number: rmse, accuracy, seconds, …
+    value:float, # the number
+    seed:int=0, # of the run
+    **setting, # what else distinguishes the run: lr=.005, n=1000
+)->dict:
+    "One measurement, as all results are stored"
+    return {'model': model, 'setting': setting, 'seed': seed, 'metric': metric, 'value': value}
+
+
 def save(
     name:str, # file name without its ending
-    results:list[dict]|dict, # records: model, setting (a dict), seed, metric and value; or tables of an older form
+    results:list[dict]|dict, # records; results in a form of their own are being converted
     packages:tuple[str, ...]=('torch', 'fastai', 'numpy', 'pandas'), # whose versions matter
-    **more, # what else is to be known about the run, as the number of threads
+    **more, # what else belongs in `about`: threads, epochs, …
 )->None:
-    "Write results/NAME.json, with the machine, the versions and the commit they were measured at"
+    "Write results/NAME.json: the records, and the machine, the versions and the commit they were measured at"
     about = {'machine': _cpu(), 'system': platform.system(), 'python': platform.python_version(),
-             'versions': {p: version(p) for p in packages}, 'commit': _commit()} | more
-    if isinstance(results, list): results = {'results': results}
+             'versions': {p: version(p) for p in packages}, 'commit': _commit(), **more}
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS/f'{name}.json').write_text(json.dumps({'about': about, **results}, indent=1)+'\n', encoding='utf-8')
+    if isinstance(results, dict): text = json.dumps({'about': about, **results}, indent=1)
+    else:
+        lines = ',\n'.join(f'  {json.dumps(r)}' for r in results)
+        about = json.dumps(about, indent=1).replace('\n', '\n ')
+        text = f'{{\n "about": {about},\n "results": [\n{lines}\n ]\n}}'
+    (RESULTS/f'{name}.json').write_text(text + '\n', encoding='utf-8')

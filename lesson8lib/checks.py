@@ -97,8 +97,8 @@ def check_axes(
     names = axes.split()
     wish = '(' + ', '.join(n.removesuffix('+') for n in names) + ')'
     if not isinstance(x, Tensor):
-        what = 'a tensor' if axes=='...' else f'a tensor with axes {wish}'
-        raise TypeError(f'`{name}` must be {what}, got {type(x).__name__}')
+        what = f' with axes {wish}' if axes!='...' else f' of {_kinds[kind]}' if kind else ''
+        raise TypeError(f'`{name}` must be a tensor{what}, got {type(x).__name__}')
     if kind and not _is_kind(x, kind):
         raise TypeError(f'`{name}` must hold {_kinds[kind]}, got {x.dtype}')
     if axes!='...' and not _has_axes(x.shape, names):
