@@ -21,7 +21,7 @@ export PYTHON CONSTRAINTS
 # what one leaves behind (matplotlib's fonts, say) would change a pixel of what the next one draws.
 RUN_EACH = OMP_NUM_THREADS=1 TQDM_DISABLE=1 xargs -n 1 -P 2 $(BIN)/nbdev-test --timing
 
-.PHONY: help setup site docs notebooks same test check prepare outputs bench upgrade clean FORCE
+.PHONY: help setup site docs notebooks same test count check prepare outputs bench upgrade clean FORCE
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -64,7 +64,11 @@ test: RENDERER = smalldocs
 test: notebooks docs ## run every notebook, build the docs, then pytest
 	XDG_CACHE_HOME="$$PWD/.cache" XDG_CONFIG_HOME="$$PWD/.cache/config" $(BIN)/pytest
 
-check: setup ## lint, layers, drift, README, workflows; edits nothing
+count: docs ## what each lesson page shows, beside the limits; lines of checks beside lines of ideas
+	-$(BIN)/python tools/count.py
+	$(BIN)/python tools/ratio.py
+
+check: setup ## lint, layers, drift, length and words of pages, README, workflows; edits nothing
 	$(BIN)/ruff check
 	$(BIN)/python tools/check.py
 	$(BIN)/python tools/readme.py --check
@@ -78,6 +82,7 @@ prepare: setup ## before a commit: export, run what changed with what needs it, 
 	$(BIN)/nbdev-export
 	@changed=$$($(BIN)/python tools/changed.py) && if [ -n "$$changed" ]; then echo "$$changed" | $(RUN_EACH) --save; fi
 	$(BIN)/python tools/outputs.py nbs
+	$(BIN)/python tools/hide.py
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/readme.py
 	@$(MAKE) check
@@ -87,6 +92,7 @@ outputs: setup ## run every notebook and store its outputs
 	$(BIN)/nbdev-export
 	ls nbs/*.ipynb | $(RUN_EACH) --save
 	$(BIN)/python tools/outputs.py nbs
+	$(BIN)/python tools/hide.py
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/readme.py
 

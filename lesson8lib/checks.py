@@ -130,15 +130,15 @@ def check_range(
 
     Raises TypeError for anything that is not a number (not an integer, where one is required),
     ValueError for a number out of range, for NaN and for infinity."""
-    def wish(got): return f'`{name}` must be {_wanted(low, high, above, below, whole)}, got {got}'
+    limits = low, high, above, below, whole
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-        raise TypeError(wish(repr(value)))
+        raise TypeError(f'`{name}` must be {_wanted(*limits)}, got {value!r}')
     if type(value) not in (int, float):
         value = int(value) if isinstance(value, Integral) else float(value)
     fits = isinstance(value, int) or math.isfinite(value)
     fits = fits and (low is None or value>=low) and (high is None or value<=high)
     fits = fits and (above is None or value>above) and (below is None or value<below)
-    if not fits: raise ValueError(wish(value))
+    if not fits: raise ValueError(f'`{name}` must be {_wanted(*limits)}, got {value}')
     return value
 
 def check_size(

@@ -2,14 +2,25 @@
 
 Every check takes the root of a checkout, so that tests can show it a bad one.
 """
-import ast, html, json, re, shutil, subprocess, sys, tempfile, tomllib
+import ast, html, io, json, re, shutil, subprocess, sys, tempfile, tokenize, tomllib
 from pathlib import Path
+
+import hide
+import waiting
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = 'lesson8lib'
 
 def notebooks(root): return sorted((root/'nbs').glob('[!._]*.ipynb'))
 def cells(nb): return json.loads(nb.read_text(encoding='utf-8'))['cells']
+
+NO_LESSONS = {'errata', 'glossary', 'map', 'next', 'quiz'}  # pages that have a number for their place only
+
+def lessons(root):
+    "The notebooks that teach, each of which has a number"
+    return [nb for nb in notebooks(root) if nb.stem[0].isdigit() and page(nb) not in NO_LESSONS]
+
+def page(nb): return re.sub(r'^\d+[a-zA-Z]*_', '', nb.stem)  # its name on the site, and its module's
 
 def cell_texts(cell):
     "What a cell says and shows, each as one text"
@@ -86,6 +97,107 @@ def layers(root):
             elif names is None or not module: yield f'{where}: imports a module of ours: import names from it'
             elif numbers.get(module) is None: yield f'{where}: there is no module {module}'
             elif numbers[module] >= n: yield f'{where}: {stem} ({n}) may not import from {module} ({numbers[module]}): a lower number only'
+
+# ---- Pages: how long they are, how wide, and in which words. `tools/count.py` counts what a built page shows
+CELLS, COLUMNS, HIDDEN_COLUMNS = 80, 88, 100  # at most: cells of a notebook, columns of code that its page shows, of exported code that it does not
+
+def directives(source): return set(re.findall(r'^#\| *(\w+)', source, re.M))
+
+def length(nb):
+    "A notebook has few cells, and its code fits the page"
+    all_cells = cells(nb)
+    if len(all_cells) > CELLS: yield f'{nb.name}: has {len(all_cells)} cells, at most {CELLS}: move property tests to tests/, or make two pages of it'
+    for cell in all_cells:
+        source = ''.join(cell['source'])
+        if cell['cell_type'] != 'code' or 'hide' in (kinds := directives(source)): continue
+        limit = HIDDEN_COLUMNS if 'export' in kinds else COLUMNS
+        for line in source.splitlines():
+            if len(line) <= limit or line.startswith('#|'): continue
+            yield f'{nb.name}, cell {cell["id"]}: has a line of {len(line)} columns, at most {limit}: {line.strip()[:30]}…'
+
+BANNED = {  # what no sentence says, and what to say instead
+    r'whole numbers?': 'integer', 'first numbers': 'initial weights', 'shall': 'should', 'nobody': 'no one', 'somebody': 'someone',
+    r'twins?': 'the PyTorch (or fastai) equivalent', r'look-ups?': 'lookup', r'learn\w* (?:\w+ )?by heart': 'memorize',
+    'numbers in a row': 'embedding dimension', r'newcomers?': 'new user, cold start', 'needs not': 'need not', r'belongs? into': 'belongs in',
+    r'pages? \d+': 'the name of the page, with a link'}
+SAYS = re.compile('|'.join(rf'(?P<b{i}>\b{pattern}\b)' for i,pattern in enumerate(BANNED)).replace(' ', r'[\s#]+'), re.I)
+
+def banned(text):
+    "Each banned word in a text, with what to say instead"
+    for found in SAYS.finditer(text): yield ' '.join(found[0].split()), list(BANNED.values())[int(found.lastgroup[1:])]
+
+def prose(md, is_title=False):
+    "Markdown without what others say, in “…” or in a quoted block (the line below a title is none), and without code and addresses"
+    md = re.sub(r'^(`{3,}).*?^\1|`[^`\n]+`|“[^”]*”|(?<=\]\()[^)\s]+', ' ', md, flags=re.M | re.S)
+    return md if is_title else re.sub(r'^>.*', '', md, flags=re.M)
+
+def code_prose(source):
+    "What code says: its comments, docstrings, directives; where it is exported also the text of its errors"
+    exported, before = directives(source) & {'export', 'exports'}, tokenize.NEWLINE
+    try: tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (tokenize.TokenError, SyntaxError): return source  # a magic command
+    said = []
+    for token in tokens:
+        is_docstring = token.type == tokenize.STRING and before in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+        is_text = token.type in (tokenize.STRING, getattr(tokenize, 'FSTRING_MIDDLE', None))
+        if token.type == tokenize.COMMENT or is_docstring or (exported and is_text): said.append(token.string)
+        if token.type not in (tokenize.NL, tokenize.COMMENT): before = token.type
+    return '\n'.join(said)
+
+def words(nb):
+    "A notebook speaks as a textbook of the field does"
+    for cell in cells(nb):
+        source = ''.join(cell['source'])
+        text = code_prose(source) if cell['cell_type'] == 'code' else prose(source, re.match('# ', source))
+        for word, instead in banned(text): yield f'{nb.name}, cell {cell["id"]}: says "{word}": say {instead}'
+
+def pages(root):
+    "Notebooks keep to the length, width and words of CONTRIBUTING.md, as do the texts beside them; the glossary may name any word"
+    for nb in notebooks(root):
+        if page(nb) in waiting.PAGES: continue
+        if nb in lessons(root): yield from length(nb)
+        yield from words(nb)
+    for file in (root/'README.md', root/'CONTRIBUTING.md', *sorted((root/'nbs').glob('*.qmd'))):
+        if not file.exists() or file.stem == 'glossary' or (file.stem == 'README' and 'index' in waiting.PAGES): continue
+        for word, instead in banned(prose(file.read_text(encoding='utf-8'))): yield f'{file.relative_to(root)}: says "{word}": say {instead}'
+
+def unhidden(root):
+    "What a page folds is hidden in an editor, too"
+    for nb in notebooks(root):
+        if hide.hide(json.loads(nb.read_text(encoding='utf-8'))): yield f'{nb.name}: the metadata of its folded cells is old: run `make prepare`'
+
+# ---- Private names stay in their module
+def is_private(name): return name.startswith('_') and not name.startswith('__')
+
+def private_uses(tree):
+    "Each private name of a module of ours that a file imports or reads, as `module._name`"
+    ours = {}  # what a module of ours is called in this file
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            ours |= {a.asname or a.name: a.name.partition('.')[2] for a in node.names if a.name.startswith(f'{MODULES}.')}
+        elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or '').split('.')[0] == MODULES):
+            module = (node.module or '').removeprefix(MODULES).lstrip('.')
+            if not module: ours |= {a.asname or a.name: a.name for a in node.names}
+            yield from (f'{module}.{a.name}' for a in node.names if module and is_private(a.name))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and is_private(node.attr) and (module := ours.get(ast.unparse(node.value))): yield f'{module}.{node.attr}'
+
+def parsed(source):
+    "Code of a cell, its magic commands left out"
+    return ast.parse(re.sub(r'^(\s*)[%!].*', r'\1pass', source, flags=re.M))
+
+def private_names(root):
+    "Each use of another module's private name, as `file: module._name`"
+    for py in [*sorted((root/MODULES).glob('[!_]*.py')), *sorted((root/'benchmarks').glob('*.py'))]:
+        for name in private_uses(ast.parse(py.read_text(encoding='utf-8'))): yield f'{py.relative_to(root).as_posix()}: {name}'
+    for nb in notebooks(root):
+        code = [s for c in cells(nb) if c['cell_type'] == 'code' and not directives(s := ''.join(c['source'])) & {'export', 'exports'}]
+        for name in private_uses(parsed('\n'.join(code))): yield f'nbs/{nb.name}: {name}'
+
+def private(root):
+    "No file reads a private name of a module of ours"
+    for use in dict.fromkeys(private_names(root)):
+        if use not in waiting.PRIVATE: yield f'{use} is private: make it public where it stands'
 
 # ---- MovieLens: aggregates, learned numbers and rankings only
 USER = {'user', 'users', 'user_id', 'userid'}
@@ -184,7 +296,7 @@ def places(root):
         if not made and (repo in s or docs in s):
             yield f'{name}: has the address of the repository or the site, which stands in pyproject.toml only: write {{repo}} or {{docs}}'
 
-CHECKS = drift, errors, volatile, layers, movielens, places
+CHECKS = drift, errors, volatile, pages, unhidden, layers, private, movielens, places
 
 if __name__ == '__main__':
     sys.stdout.reconfigure(errors='backslashreplace')  # a locale may lack the characters of a notebook
