@@ -46,21 +46,23 @@ def check_ratings(
     rating:str, # column of ratings
     fewest:int=2, # smallest number of users, and of items
 )->'pandas.DataFrame': # these three columns; ratings as float64
-    "Check a table of ratings, and return its three columns. Raises as `RatingsData.from_df` does"
+    "Check a table of ratings; return its columns. Raises as `RatingsData.from_df` does"
     _check_columns(user, item, rating)
     df = check_table(df, [user, item, rating])
     for c in df:
         if n := int(df[c].isna().sum()):
-            raise ValueError(f'`df[{c!r}]` must have a value in every row, got {n} missing')
+            wish = f'`df[{c!r}]` must have a value in every row'
+            raise ValueError(f'{wish}, got {n} missing')
     # float32 can hold the square of a number of this size
     ratings = check_numbers(df[rating], f'df[{rating!r}]', largest=1e18)
     for c,what in ((user, 'users'), (item, 'items')):
         if df[c].nunique()<fewest:
-            only = df[c].iloc[0]
-            raise ValueError(f'`df[{c!r}]` must name at least two {what}, got only {only!r}')
+            wish = f'`df[{c!r}]` must name at least two {what}'
+            raise ValueError(f'{wish}, got only {df[c].iloc[0]!r}')
     if merges_in_float32(ratings):
-        raise ValueError(f'`df[{rating!r}]` must hold numbers that float32 can tell apart, '
-                         f'got {float(ratings.max())}: subtract their mean first')
+        wish = f'`df[{rating!r}]` must hold numbers that float32 can tell apart'
+        got = float(ratings.max())
+        raise ValueError(f'{wish}, got {got}: subtract their mean first')
     df = df.copy(deep=False)
     df[rating] = ratings
     return df
@@ -112,9 +114,9 @@ class RatingsData(NamedTuple):
         """Check a table of ratings, index its users and items, and split it at random
 
         Both vocabularies cover training and validation rows. The split is that of
-        fastai's `RandomSplitter` with the same seed. Raises KeyError for missing columns,
-        TypeError for text in place of numbers, ValueError for missing values, for an
-        empty table, and for fewer than two users or items."""
+        fastai's `RandomSplitter` with the same seed. Raises KeyError for missing
+        columns, TypeError for text in place of numbers, ValueError for missing values,
+        for an empty table, and for fewer than two users or items."""
         df = check_ratings(df, user, item, rating)
         valid_pct = check_range(valid_pct, 'valid_pct', low=0, below=1)
         users, items = _vocab(df, user, 'user'), _vocab(df, item, 'item')
