@@ -5,55 +5,26 @@ order of rows and dropout from seed s. Each fit takes the same number of steps, 
 5e-3 was chosen after a few runs with seeds 0 and 1. `python benchmarks/dropout.py` takes five minutes.
 """
 import torch
-from common import save
-from torch import nn
-from torch.nn.functional import cross_entropy
+from common import record, save
 from tqdm import tqdm
 
-from lesson8lib.data import Digits, load_mnist
-from lesson8lib.dropout import Dropout
-from lesson8lib.training import evaluate, fit, new_generator
+from lesson8lib.data import load_mnist
+from lesson8lib.dropout import dropout_mlp, fit_few_digits
 
-SEEDS, N, WIDTH, STEPS, BS, LR = range(5), 1000, 512, 480, 64, 5e-3
-PS, WDS, SIZES = [i/10 for i in range(10)], [0., .3, 1., 3., 10.], [100, 300, 1000, 3000, 10_000]
-
-
-def accuracy(pred, y): return (pred.argmax(1)==y).float().mean()
-
-
-def wide_net(p:float, seed:int)->nn.Sequential:
-    "Two hidden layers of 512, each with dropout after its ReLU"
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(784, WIDTH), nn.ReLU(), Dropout(p), nn.Linear(WIDTH, WIDTH), nn.ReLU(), Dropout(p), nn.Linear(WIDTH, 10))
-
-
-def measure(digits:Digits, seed:int, p:float=0., wd:float=0., n:int=N)->dict[str, float]:
-    "Loss on the training digits while dropping (the last epoch's mean) and with all units, loss and accuracy on the validation digits"
-    order = torch.randperm(len(digits.labels), generator=new_generator(seed))
-    train, valid = ((digits.images[rows].flatten(1), digits.labels[rows]) for rows in (order[:n], order[-5000:]))
-    model = wide_net(p, seed)
-    history = fit(model, train, None, cross_entropy, epochs=max(1, round(STEPS/-(-n//BS))), lr=LR, wd=wd, bs=BS, seed=seed, progress=False)
-    on_valid = evaluate(model, valid, cross_entropy, [accuracy])
-    return {'train_dropping': history.train_loss.iloc[-1], 'train': evaluate(model, train, cross_entropy)['loss'],
-            'valid': on_valid['loss'], 'accuracy': on_valid['accuracy']}
+SEEDS, N = range(5), 1000
+PS, WDS, SIZES = [i/10 for i in range(10)], [.3, 1., 3., 10.], [100, 300, 3000, 10_000]
 
 
 def main()->None:
     torch.set_num_threads(1)
     digits = load_mnist()
-    plan = {('over_p', f'{p}'): {'p': p} for p in PS} | {('over_wd', f'{wd:g}'): {'wd': wd} for wd in WDS if wd}
-    plan |= {('both', 'p .5, wd 3'): {'p': .5, 'wd': 3.}}
-    plan |= {(f'over_n, p {p}', f'{n}'): {'p': p, 'n': n} for n in SIZES if n!=N for p in (0., .5)}
-    found = {}
-    for (what,value),options in tqdm(plan.items(), desc='settings'):
+    plan = [(p, 0., N) for p in PS] + [(0., wd, N) for wd in WDS] + [(.5, 3., N)] + [(p, 0., n) for p in (0., .5) for n in SIZES]
+    found = []
+    for p,wd,n in tqdm(plan, desc='settings'):
         for seed in SEEDS:
-            for name,number in measure(digits, seed, **options).items():
-                found.setdefault(what, {}).setdefault(value, {}).setdefault(name, []).append(round(float(number), 4))
-    found['over_wd'] = {'0': found['over_p']['0.0']} | found['over_wd']
-    for p in (0., .5):
-        sizes = found[f'over_n, p {p}'] | {f'{N}': found['over_p'][f'{p}']}
-        found[f'over_n, p {p}'] = {f'{n}': sizes[f'{n}'] for n in SIZES}
-    save('dropout', {'seeds': list(SEEDS), 'threads': 1, 'digits': N, 'width': WIDTH, 'steps': STEPS, 'bs': BS, 'lr': LR, **found}, ('torch', 'numpy'))
+            scores = fit_few_digits(digits, dropout_mlp(p, seed), seed, wd, n)
+            found += [record('dropout_mlp', metric, round(float(value), 4), seed, p=p, wd=wd, n=n) for metric,value in scores.items()]
+    save('dropout', found, ('torch', 'numpy'), threads=1, steps=480, bs=64, lr=5e-3)
 
 
 if __name__ == '__main__': main()

@@ -10,7 +10,7 @@ Modules:
 - `lesson8lib.conv_matmul`: The proof, in letters and in numbers, that a convolution is a matrix with fixed zeros and shared numbers; what follows from it, and what it costs
 - `lesson8lib.convolution`: What a kernel sees: one window by hand, then all windows as one matrix product, proved against PyTorch
 - `lesson8lib.data`: Real ratings and real digits, from wherever they can be found, and names turned into row numbers
-- `lesson8lib.dropout`: Why deleting activations at random helps a net; the mask, the scale and the layer, equal to PyTorch's bit for bit; and what it buys on real digits
+- `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
 - `lesson8lib.embedding`: Why looking up a row is a matrix product, and what an embedding is made of
 - `lesson8lib.entity`: The rows that a net learned for hours, months and airports: put into other models with `EntityEncoder`, and laid beside the calendar and the map
 - `lesson8lib.interpret`: Biases and factors of a trained model, read: what is loved, what is alike, and how far to believe it

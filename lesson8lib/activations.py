@@ -19,9 +19,12 @@ from torch import Tensor
 
 from .checks import check_axes, check_index, check_range
 from .convolution import _autocast
-from .dropout import _float
 
 # %% ../nbs/34_activations.ipynb #a460790b
+def _float(x:Tensor, name:str)->Tensor:
+    check_axes(x, '...', name, kind='float')
+    return x
+
 def _wide(x:Tensor, name:str='x')->Tensor:
     "At least 32 bits a number, to round once at the end instead of at each step"
     return x.float() if _float(x, name).dtype.itemsize<4 else x

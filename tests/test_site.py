@@ -250,13 +250,13 @@ def test_fix_anchors():
 def _code(src, *md): return dict(cell_type='code', source=src, outputs=[dict(data={'text/markdown': m}) for m in md])
 
 def test_order_docs():
-    "Both names of a cell come before it, in its order, each without its signature; a name whose source is hidden keeps it"
+    "Both names of a cell come before it, in its order, each without signature and docstring; a name whose source is hidden keeps them"
     doc = lambda n: _code(f'#| echo: false\nshow_doc({n})', f'---\n\n[source](u){{target="_blank" style="float:right; font-size:smaller"}}\n\n### {n}\n\n```python\ndef {n}(x:jaxtyping.Float[torch.Tensor, \'b\']):\n```\n\n*What `{n}` does*')
     cells = docs.order_docs([doc('two'), _code('#| exports: true\ndef one(x): return x\ndef two(x): return x'), doc('one'), doc('Hidden')])
     assert [docs.shown_name(c) for c in cells]==['one', 'two', None, 'Hidden']
     for c in cells: docs.fix_cell(c, STEMS, URL)
     shown = lambda c: ''.join(c['outputs'][0]['data']['text/markdown'])
-    assert shown(cells[0])=='[source](u){.doc-source}\n\n### `one` {#one .doc-name}\n\nWhat `one` does'
+    assert shown(cells[0])=='[source](u){.doc-source}\n\n### `one` {#one .doc-name}'
     assert shown(cells[3])=="[source](u){.doc-source}\n\n### `Hidden` {#Hidden .doc-name}\n\nWhat `Hidden` does\n\n```python\nclass Hidden(x:Float[Tensor, 'b']):\n```"
     assert cells[2]['source']==['def one(x): return x\n', 'def two(x): return x']
 

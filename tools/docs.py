@@ -119,14 +119,15 @@ def tidy_doc(
     md:str, # what `show_doc` gave
     has_source:bool, # the source follows on the page
 )->str:
-    "One heading per name, with the address that doclinks use; the signature only where the source does not show it"
+    "One heading per name, with the address that doclinks use; signature and docstring only where the source does not show them"
     md = re.sub(r'\A---\s*', '', md)
     md = re.sub(r'\{target="_blank" style="float:right; font-size:smaller"\}', '{.doc-source}', md)
     md = re.sub(r'^\*(.+)\*$', r'\1', md, count=1, flags=re.M)  # the docstring upright
     md = re.sub(r'^(#+) (\S+)$', lambda m: f'{m[1]} `{m[2]}` {{#{m[2]} .doc-name}}', md, count=1, flags=re.M)
     sig = re.search(r'^```python\n(.*?)^```\s*', md, re.M|re.S)
+    if has_source and sig: return md[:sig.start()].rstrip()  # the source repeats the signature and the docstring
     words = md.replace(sig[0], '').rstrip() if sig else md
-    if has_source or not sig: return words
+    if not sig: return words
     code = re.sub(r'^def (?=[A-Z])', 'class ', sig[1])
     code = re.sub(r'^[^#\n]+', lambda m: re.sub(r'\b(?:[a-z_]\w*\.)+(?=[A-Z])', '', m[0]), code, flags=re.M)  # `jaxtyping.Float[` as `Float[`
     return f'{words}\n\n```python\n{code}```'
