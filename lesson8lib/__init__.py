@@ -20,6 +20,6 @@ Modules:
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page
 - `lesson8lib.tabular`: What is inside fastai's `TabularModel`, built anew line by line; a net against a random forest on the same tables; and a split that lets the future leak
 - `lesson8lib.text`: What a poem has to do with films: words become numbers of rows, and the rest of the code stays as it is
-- `lesson8lib.training`: One step of gradient descent, then the whole loop that fits any model of this library"""
+- `lesson8lib.training`: One step of gradient descent, then the loop that fits every model of this library"""
 
 __version__ = "0.1.0"

@@ -8,7 +8,6 @@ PAGES = {
     'checks',
     'data',
     'show',
-    'training',
     'parameters',
     'embedding',
     'interpret',
