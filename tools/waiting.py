@@ -27,19 +27,6 @@ PAGES = {
 PRIVATE = {
     'benchmarks/cold_start.py: collab_nn._rate',
     'benchmarks/entity.py: entity._batch',
-<<<<<<< HEAD
-    'lesson8lib/collab_nn.py: collab._rows',
-=======
-    'lesson8lib/activations.py: convolution._autocast',
-    'lesson8lib/conv_matmul.py: convolution._check_filled',
-    'lesson8lib/conv_matmul.py: convolution._check_groups',
-    'lesson8lib/conv_matmul.py: convolution._pad_by_name',
-    'lesson8lib/conv_matmul.py: convolution._pair',
-    'lesson8lib/pooling.py: convolution._check_images',
-    'lesson8lib/pooling.py: convolution._grid',
-    'lesson8lib/pooling.py: convolution._pair',
-    'lesson8lib/pooling.py: convolution._pairs',
->>>>>>> p22
 }
 
 # what the type checker finds in tests/user_script.py
