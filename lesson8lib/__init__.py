@@ -4,7 +4,7 @@ Modules:
 
 - `lesson8lib.activations`: A simple non-linear function between two linear layers: why a network needs one, which one to choose, and what it does to the gradient
 - `lesson8lib.checks`: Bad input is refused in words, and two tensors are the same only when everything about them is
-- `lesson8lib.cnn`: A convolutional net the old way and today's, trained on 60,000 digits; what its kernels became, which digits it gets wrong, and what it says of an image of yours
+- `lesson8lib.cnn`: Convolutions, batch normalization, pooling, dropout and a dense layer, trained on 60,000 digits, and then shown a photo
 - `lesson8lib.collab`: Predict missing ratings from known ones: latent factors, dot products and biases, on a hundred thousand film ratings
 - `lesson8lib.collab_nn`: A net on the same ratings, why it loses, what it is good for: metadata, and users and films that nobody has seen yet
 - `lesson8lib.conv_matmul`: The proof, in letters and in numbers, that a convolution is a matrix with fixed zeros and shared numbers; what follows from it, and what it costs

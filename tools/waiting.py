@@ -17,7 +17,6 @@ PAGES = {
     'entity',
     'conv_matmul',
     'pooling',
-    'cnn',
     'recommender',
     'index',
 }
