@@ -11,7 +11,7 @@ Modules:
 - `lesson8lib.convolution`: Slide nine weights over an image and find its edges; then let gradient descent find the weights
 - `lesson8lib.data`: Real ratings and real digits, from wherever they can be found, and names turned into row numbers
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
-- `lesson8lib.embedding`: Why looking up a row is a matrix product, and what an embedding is made of
+- `lesson8lib.embedding`: A learned vector for each category, and why looking it up is a matrix product
 - `lesson8lib.entity`: The rows that a net learned for hours, months and airports: put into other models with `EntityEncoder`, and laid beside the calendar and the map
 - `lesson8lib.interpret`: Biases and factors of a trained model, read: what is loved, what is alike, and how far to believe it
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch

@@ -8,7 +8,6 @@ PAGES = {
     'checks',
     'data',
     'show',
-    'embedding',
     'interpret',
     'collab_nn',
     'text',
