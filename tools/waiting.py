@@ -8,7 +8,6 @@ PAGES = {
     'checks',
     'data',
     'show',
-    'interpret',
     'collab_nn',
     'text',
     'tabular',
