@@ -11,11 +11,11 @@ Modules:
 - `lesson8lib.convolution`: Slide nine weights over an image and find its edges; then let gradient descent find the weights
 - `lesson8lib.data`: Real ratings and real digits, from wherever they can be found, and names turned into row numbers
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
-- `lesson8lib.embedding`: Why looking up a row is a matrix product, and what an embedding is made of
+- `lesson8lib.embedding`: A learned vector for each category, and why looking it up is a matrix product
 - `lesson8lib.entity`: The rows that a net learned for hours, months and airports: put into other models with `EntityEncoder`, and laid beside the calendar and the map
-- `lesson8lib.interpret`: Biases and factors of a trained model, read: what is loved, what is alike, and how far to believe it
+- `lesson8lib.interpret`: What a trained recommender has learned: item biases, latent factors, and how far to believe them
 - `lesson8lib.losses`: One number that says how wrong the predictions are: cross-entropy for classes, mean squared or mean absolute error for quantities
-- `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, taken apart and built again
+- `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
 - `lesson8lib.pooling`: How a grid of activations gets smaller: the largest of four, or every second window; what one number then sees of the image; and is there a bear in the corner?
 - `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page

@@ -70,7 +70,7 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
     # training
     (lambda: sgd_step(torch.ones(2, requires_grad=True), .1), TypeError, '`params` must be a list of parameters, got one tensor'),
     (lambda: list(batches((torch.ones(3), torch.ones(2)), 2)), ValueError, '`tensors` must be of one length, got lengths [3, 2]'),
-    (lambda: list(batches((), 2)), ValueError, '`tensors` must hold at least one tensor, got none'),
+    (lambda: list(batches((), 2)), ValueError, '`tensors` must not be empty, got none'),
     (lambda: evaluate(torch.nn.Identity(), (torch.ones(3), torch.ones(3)), torch.nn.MSELoss(reduction='none')), ValueError,
      '`loss` must give one number, got shape (3,): take its mean'),
     (lambda: evaluate(torch.nn.Identity(), (torch.ones(3), torch.ones(3)), lambda p, y: 0.), TypeError, '`loss` must give a tensor, got float'),
