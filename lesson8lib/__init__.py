@@ -7,7 +7,7 @@ Modules:
 - `lesson8lib.cnn`: A convolutional net the old way and today's, trained on 60,000 digits; what its kernels became, which digits it gets wrong, and what it says of an image of yours
 - `lesson8lib.collab`: What will this user give that film? Dot products, biases, and a hundred thousand ratings
 - `lesson8lib.collab_nn`: A net on the same ratings, why it loses, what it is good for: metadata, and users and films that nobody has seen yet
-- `lesson8lib.conv_matmul`: The proof, in letters and in numbers, that a convolution is a matrix with fixed zeros and shared numbers; what follows from it, and what it costs
+- `lesson8lib.conv_matmul`: A convolution is a linear layer in which most weights are fixed at zero and the others are shared
 - `lesson8lib.convolution`: Slide nine weights over an image and find its edges; then let gradient descent find the weights
 - `lesson8lib.data`: Real ratings and real digits, from wherever they can be found, and names turned into row numbers
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other

@@ -16,7 +16,6 @@ PAGES = {
     'text',
     'tabular',
     'entity',
-    'conv_matmul',
     'pooling',
     'activations',
     'cnn',
