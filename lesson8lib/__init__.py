@@ -15,7 +15,7 @@ Modules:
 - `lesson8lib.entity`: The rows that a net learned for hours, months and airports: put into other models with `EntityEncoder`, and laid beside the calendar and the map
 - `lesson8lib.interpret`: Biases and factors of a trained model, read: what is loved, what is alike, and how far to believe it
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, taken apart and built again
-- `lesson8lib.pooling`: How a grid of activations gets smaller: the largest of four, or every second window; what one number then sees of the image; and is there a bear in the corner?
+- `lesson8lib.pooling`: Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 - `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page
 - `lesson8lib.tabular`: What is inside fastai's `TabularModel`, built anew line by line; a net against a random forest on the same tables; and a split that lets the future leak

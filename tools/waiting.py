@@ -16,7 +16,6 @@ PAGES = {
     'text',
     'tabular',
     'entity',
-    'pooling',
     'activations',
     'cnn',
     'recommender',
