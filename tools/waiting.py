@@ -8,10 +8,6 @@ PAGES = {
     'checks',
     'data',
     'show',
-    'parameters',
-    'embedding',
-    'collab',
-    'interpret',
     'collab_nn',
     'text',
     'tabular',
@@ -26,7 +22,6 @@ PAGES = {
 PRIVATE = {
     'benchmarks/cold_start.py: collab_nn._rate',
     'benchmarks/entity.py: entity._batch',
-    'lesson8lib/collab_nn.py: collab._rows',
 }
 
 # what the type checker finds in tests/user_script.py
@@ -38,11 +33,6 @@ TYPES = {
     '"Recommender" has no attribute "recommend"  [attr-defined]',
     '"Recommender" has no attribute "save"  [attr-defined]',
     '"Recommender" has no attribute "similar"  [attr-defined]',
-    '"Sequential" has no attribute "eval"  [attr-defined]',
-    '"Sequential" has no attribute "load_state_dict"  [attr-defined]',
-    '"Sequential" has no attribute "named_parameters"  [attr-defined]',
-    '"Sequential" has no attribute "parameters"  [attr-defined]',
-    '"Sequential" has no attribute "zero_grad"  [attr-defined]',
     '"TableData" has no attribute "embedding"  [attr-defined]',
     '"TableData" has no attribute "encode"  [attr-defined]',
     '"TableData" has no attribute "predict"  [attr-defined]',
