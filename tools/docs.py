@@ -6,6 +6,7 @@ import argparse, ast, base64, hashlib, inspect, json, os, re, shutil, subprocess
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 from folds import fold
@@ -423,6 +424,8 @@ def finish(
     ids = {name: set(re.findall(r'\sid="([^"]+)"', page)) for name,page in pages.items()}
     for name, page in pages.items():
         page = add_script(contents_on_top(picture_sizes(lower_anchors(fix_anchors(page, ids)), built)))
+        if name==MISSING.replace('.qmd', '.html') and renderer=='smalldocs':  # shown at any depth; Quarto writes whole paths
+            page = page.replace('<head>', f'<head><base href="{urlsplit(urls()["docs"]).path}">', 1)
         (built/name).write_text(page, encoding='utf-8')
     for p in built.glob('*.llms.md'):
         p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', p.read_text(encoding='utf-8')), encoding='utf-8')  # plain Markdown
