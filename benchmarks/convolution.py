@@ -10,7 +10,7 @@ import warnings
 
 import torch
 import torch.nn.functional as F
-from common import save
+from common import record, save
 from mnist import twin
 from torch import nn
 from tqdm import tqdm
@@ -48,8 +48,8 @@ def median(values)->float: return statistics.median(values)
 def ratio(taken:dict, of:str, to:str)->float: return median([a/b for a,b in zip(taken[of], taken[to], strict=True)])
 
 
-def ways(size:int, n_images:int, c:int=1, o:int=1)->dict[str, float]:
-    "Seconds of each way, of o 3 × 3 kernels on images of c channels; memory of the matrices in MB"
+def ways(case:str, size:int, n_images:int, c:int=1, o:int=1)->list[dict]:
+    "Records of each way, of o 3 × 3 kernels on images of c channels: seconds, ratio to `F.conv2d`, memory of the matrices in MB"
     x, weight = torch.rand(n_images, c, size, size, generator=new_generator(0)), torch.randn(o, c, 3, 3, generator=new_generator(1))
     sparse, dense_mb = conv_matrix(weight, size, sparse=True).to_sparse_csr(), 4e-6*o*(size-2)**2*c*size**2
     pixels = x.flatten(1).T.contiguous()
@@ -60,8 +60,9 @@ def ways(size:int, n_images:int, c:int=1, o:int=1)->dict[str, float]:
     if n_images==c==o==1: fns = {'loop': lambda: conv2d_loop(x[0,0], weight[0,0]), **fns}
     with torch.no_grad(): taken = rounds(fns, WAYS_ROUNDS)
     parts = sparse.crow_indices(), sparse.col_indices(), sparse.values()
-    return {'seconds': {name: median(t) for name,t in taken.items()}, 'ratio': {name: ratio(taken, name, 'F.conv2d') for name in taken},
-            'dense_mb': dense_mb, 'sparse_mb': sum(part.nbytes for part in parts)/1e6}
+    values = [(name, 'seconds', median(t)) for name,t in taken.items()] + [(name, 'ratio', ratio(taken, name, 'F.conv2d')) for name in taken]
+    values += [('dense matrix', 'mb', dense_mb), ('sparse matrix', 'mb', sum(part.nbytes for part in parts)/1e6)]
+    return [record(*value, case=case, size=size) for value in values]
 
 
 def there_and_back(model, x, loss):
@@ -81,8 +82,8 @@ def net(kind)->nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(CHANNELS[-1]*2*2, 10))
 
 
-def layer_times(ours:nn.Module, theirs:nn.Module, x)->dict:
-    "One layer, there and back, ours and PyTorch's; and ours in parts: copying windows, matrix product, the rest"
+def layer_times(name:str, ours:nn.Module, theirs:nn.Module, x)->list[dict]:
+    "Records of one layer, there and back, ours and PyTorch's; and of ours in parts: copying windows, matrix product, the rest"
     k, o = ours.weight[0].numel(), ours.out_channels
     window = ours.kernel_size, ours.stride, ours.padding
     with torch.no_grad(): columns = im2col(x, *window).permute(1, 2, 0).reshape(k, -1)
@@ -95,13 +96,14 @@ def layer_times(ours:nn.Module, theirs:nn.Module, x)->dict:
     taken = rounds({'ours': there_and_back(ours, x, all_ones), 'PyTorch': there_and_back(theirs, same_x, all_ones), 'copying windows': copy,
                     'matrix product': lambda: rows @ columns, 'forward': forward}, CNN_ROUNDS)
     share = {name: ratio(taken, name, 'ours') for name in ('copying windows', 'matrix product', 'forward')}
-    return {'ratio': ratio(taken, 'ours', 'PyTorch'), 'share': {
-        'copying windows': share['copying windows'], 'matrix product': share['matrix product'],
-        'rest of the forward pass': share['forward']-share['copying windows']-share['matrix product'], 'backward pass': 1-share['forward']}}
+    parts = {'copying windows': share['copying windows'], 'matrix product': share['matrix product'],
+             'rest of the forward pass': share['forward']-share['copying windows']-share['matrix product'], 'backward pass': 1-share['forward']}
+    found = [record(name, 'ratio', ratio(taken, 'ours', 'PyTorch'), batch=len(x))]
+    return found + [record(name, 'share of time', value, batch=len(x), part=part) for part,value in parts.items()]
 
 
-def cnn(bs:int)->dict:
-    "The convolutions of SmallCNN with ReLUs, each on what really arrives there; the whole of them with a loss; and SmallCNN beside its twin"
+def cnn(bs:int)->list[dict]:
+    "Records of the convolutions of SmallCNN with ReLUs, together and each on what arrives there; and of SmallCNN beside its equivalent"
     digits = load_mnist()
     x, y = digits.images[:bs,None], digits.labels[:bs]
     torch.manual_seed(0)
@@ -111,28 +113,27 @@ def cnn(bs:int)->dict:
     taken = rounds({'ours': there_and_back(ours, x, loss), 'PyTorch': there_and_back(theirs, x, loss)}, 2*CNN_ROUNDS)
     small, its_twin = SmallCNN(generator=new_generator(0)), twin(0)
     trained = rounds({'ours': there_and_back(small, x, loss), 'PyTorch': there_and_back(its_twin, x, loss)}, CNN_ROUNDS)
-    result, a = {'SmallCNN': ratio(trained, 'ours', 'PyTorch'), 'whole': ratio(taken, 'ours', 'PyTorch'), 'layers': {},
-                  'ratios': [p/q for p,q in zip(taken['ours'], taken['PyTorch'], strict=True)]}, x
+    found = [record('four convolutions', 'ratio', ratio(taken, 'ours', 'PyTorch'), batch=bs)]
+    found += [record('SmallCNN', 'ratio', ratio(trained, 'ours', 'PyTorch'), batch=bs)]
+    by_round = [p/q for p,q in zip(taken['ours'], taken['PyTorch'], strict=True)]
+    found += [record('four convolutions', 'ratio of a round', value, batch=bs, round=i) for i,value in enumerate(by_round)]
+    a = x
     for i in range(0, len(ours)-2, 2):
         a = a.detach().requires_grad_(i>0)
-        result['layers'][f'{CHANNELS[i//2]}→{CHANNELS[i//2+1]}'] = layer_times(ours[i], theirs[i], a)
+        found += layer_times(f'{CHANNELS[i//2]}→{CHANNELS[i//2+1]}', ours[i], theirs[i], a)
         a = ours[i+1](ours[i](a))
-    return result
-
-
-def rounded(x):
-    "Four digits are plenty"
-    if isinstance(x, dict): return {k: rounded(v) for k,v in x.items()}
-    return [rounded(v) for v in x] if isinstance(x, list) else float(f'{x:.4g}') if isinstance(x, float) else x
+    return found
 
 
 def main()->None:
     warnings.filterwarnings('ignore', message='Sparse CSR')
     torch.set_num_threads(1)
-    found = {name: {str(size): ways(size, *numbers) for size in tqdm(SIZES[:None if numbers[-1]==1 else -1], desc='ways')} for name,numbers in {
-        'one image': (1, 1, 1), '64 images': (64, 1, 1), '64 images, 8 → 16 channels': (64, 8, 16)}.items()}
-    nets = {str(bs): cnn(bs) for bs in tqdm(BATCHES, desc='nets')}
-    save('convolution', rounded({'threads': 1, 'ways': found, 'channels': list(CHANNELS), 'cnn': nets}), ('torch', 'numpy'))
+    cases, found = {'one image': (1, 1, 1), '64 images': (64, 1, 1), '64 images, 8 → 16 channels': (64, 8, 16)}, []
+    for case,numbers in cases.items():
+        for size in tqdm(SIZES[:None if numbers[-1]==1 else -1], desc=case): found += ways(case, size, *numbers)
+    for bs in tqdm(BATCHES, desc='nets'): found += cnn(bs)
+    for r in found: r['value'] = float(f'{r["value"]:.4g}')  # four digits are plenty
+    save('convolution', found, ('torch', 'numpy'), threads=1, channels=list(CHANNELS))
 
 
 if __name__ == '__main__': main()

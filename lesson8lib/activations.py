@@ -17,8 +17,7 @@ import torch
 from jaxtyping import Float, Int, Real, UInt8
 from torch import Tensor
 
-from .checks import check_axes, check_index, check_range
-from .convolution import _autocast
+from .checks import check_axes, check_index, check_range, under_autocast
 
 # %% ../nbs/34_activations.ipynb #a460790b
 def _float(x:Tensor, name:str)->Tensor:
@@ -31,7 +30,7 @@ def _wide(x:Tensor, name:str='x')->Tensor:
 
 def _narrow(wide:Tensor, x:Tensor)->Tensor:
     "Rounded to the dtype of `x`; under autocast a GPU keeps 32 bits, as PyTorch does there for what has an exponential in it"
-    return wide if x.device.type!='cpu' and _autocast(x) else wide.to(x.dtype)
+    return wide if x.device.type!='cpu' and under_autocast(x) else wide.to(x.dtype)
 
 # %% ../nbs/34_activations.ipynb #0d195e47
 def relu(
@@ -167,7 +166,7 @@ def _class_numbers(target:Tensor, b:int, c:int)->Tensor:
 
 def _rounded(loss:Tensor, pred:Tensor, target:Tensor)->Tensor:
     "A loss in the wider dtype of the two; under autocast in 32 bits at least, as in PyTorch"
-    if pred.dtype.itemsize>=4 or _autocast(pred): return loss
+    if pred.dtype.itemsize>=4 or under_autocast(pred): return loss
     return loss.to(torch.promote_types(pred.dtype, target.dtype) if target.is_floating_point() else pred.dtype)
 
 # %% ../nbs/34_activations.ipynb #4622cb7d

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .checks import (check_axes, check_column, check_index, check_interval, check_list, check_numbers, check_range, check_table,
                                holds_numbers, warn_of_numbers)
-from .collab import RatingsData, _rows, sigmoid_range
+from .collab import RatingsData, sigmoid_range, split_pairs
 from .data import Vocab
 from .embedding import create_params
 from .training import evaluate, evaluation_copy, new_linear
@@ -73,7 +73,7 @@ class CollabNN(nn.Module):
         x:Integer[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
         "Predicted ratings. Raises IndexError for rows that are not there"
-        users, items = _rows(x, len(self.user_factors), len(self.item_factors))
+        users, items = split_pairs(x, len(self.user_factors), len(self.item_factors))
         res = torch.cat([self.user_factors[users], self.item_factors[items]], 1)  # (b, u), (b, i) -> (b, u+i)
         res = self.layers(res).squeeze(1)  # (b, u+i) -> (b, 1) -> (b)
         return res if self.y_range is None else sigmoid_range(res, *self.y_range)
@@ -242,7 +242,7 @@ class HybridCollab(nn.Module):
         for meta,n,name in ((user_meta, n_users, 'user_meta'), (item_meta, n_items, 'item_meta')): _check_meta(meta, n, name)
         hide_users, hide_items = (check_range(p, name, low=0, high=1) for p,name in ((hide_users, 'hide_users'), (hide_items, 'hide_items')))
         p, n_hidden = check_range(p, 'p', low=0, below=1), check_range(n_hidden, 'n_hidden', low=0, whole=True)
-        if rated is not None: rated = torch.stack(_rows(rated, n_users, n_items, 'rated'), 1)
+        if rated is not None: rated = torch.stack(split_pairs(rated, n_users, n_items, 'rated'), 1)
         self.users = Rows(n_users, n_factors+1, user_meta, rated, n_items, hide_users, generator)  # the last number is the bias
         self.items = Rows(n_items, n_factors+1, item_meta, None if rated is None else rated.flip(1), n_users, hide_items, generator)
         self.net = _dense([2*n_factors, n_hidden, 1], False, p, generator) if n_hidden else None
@@ -259,7 +259,7 @@ class HybridCollab(nn.Module):
         x:Integer[Tensor, 'b 2'], # row numbers of users and items
     )->Float[Tensor, ' b']: # ratings
         "Predicted ratings. Raises IndexError for rows that are not there"
-        users, items = _rows(x, len(self.users.own), len(self.items.own))
+        users, items = split_pairs(x, len(self.users.own), len(self.items.own))
         return self.rate(self.users(users, items), self.items(items, users))
 
     def _all(self, rows:Rows)->Tensor: return rows(torch.arange(len(rows.own), device=rows.own.device))  # (n, f+1)

@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .checks import check_axes, check_range
-from .convolution import _check_filled, _check_groups, _pad_by_name, _pair, im2col, out_size
+from .checks import check_axes, check_pair, check_range
+from .convolution import ConvSettings, conv_settings, cut_windows, out_size
 
 if TYPE_CHECKING: import sympy
 
@@ -61,13 +61,13 @@ def conv_equations(
     return found
 
 # %% ../nbs/31_conv_matmul.ipynb #2e52169e
-def _cells(weight:Tensor, size, stride, padding, dilation, groups)->tuple[Tensor, Tensor, int]:
+def _cells(weight:Tensor, size:tuple[int, int], settings:ConvSettings)->tuple[Tensor, Tensor, int]:
     "Row and column of each weight that stands in the matrix, sorted; its number in `weight`; and the number of windows"
-    (o, i, kh, kw), (h, w) = weight.shape, size
+    (o, i, kh, kw), (h, w), groups = weight.shape, size, settings.groups
     pixels = torch.arange(1, i*groups*h*w+1, dtype=torch.float64).view(1, i*groups, h, w)
-    if isinstance(padding, str): pixels, padding = _pad_by_name(pixels, (kh, kw), stride, padding, dilation)
-    cols = im2col(pixels, (kh, kw), stride, padding, dilation)[0].long() - 1                        # (k, n), -1 in the padding
-    n = cols.shape[1]
+    windows = cut_windows(pixels, settings)                                                         # (c, kh·kw, oh, ow, 1)
+    n = windows.shape[2]*windows.shape[3]
+    cols = windows.long() - 1                                                                       # -1 in the padding
     cols = cols.view(groups, 1, i*kh*kw, n).transpose(2, 3).expand(-1, o//groups, -1, -1)           # -> (groups, o/groups, n, k/groups)
     rows = torch.arange(o*n).view(groups, o//groups, n, 1).expand_as(cols)
     numbers = torch.arange(weight.numel()).view(groups, o//groups, 1, i*kh*kw).expand_as(cols)
@@ -87,13 +87,11 @@ def conv_matrix(
     """The matrix that does to the flattened image what the convolution does to the image. Gradients flow back to `weight`
 
     Sparse: PyTorch's COO layout. Raises ValueError and TypeError for what `conv2d` would refuse."""
-    o, i, kh, kw = check_axes(weight, 'o i kh kw', 'weight', kind='float')
-    _check_filled(weight, (0, 1), 'weight')
-    groups = check_range(groups, 'groups', low=1, whole=True)
-    _check_groups(i*groups, o, groups, ('weight.shape[1]', 'weight.shape[0]'))
-    h, w = _pair(size, 'size', 1)
-    places, numbers, n = _cells(weight, (h, w), stride, padding, dilation, groups)
-    places, numbers, shape = places.to(weight.device), numbers.to(weight.device), (o*n, i*groups*h*w)
+    o, i, kh, kw = check_axes(weight, 'o+ i+ kh+ kw+', 'weight', kind='float')
+    settings = conv_settings((kh, kw), stride, padding, dilation, groups, {'weight.shape[0]': o}, by_name=True)
+    h, w = check_pair(size, 'size')
+    places, numbers, n = _cells(weight, (h, w), settings)
+    places, numbers, shape = places.to(weight.device), numbers.to(weight.device), (o*n, i*settings.groups*h*w)
     values = weight.reshape(-1)[numbers]
     if sparse: return torch.sparse_coo_tensor(places, values, shape, is_coalesced=True, check_invariants=False)
     return weight.new_zeros(shape).index_put(tuple(places), values)

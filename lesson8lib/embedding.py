@@ -1,6 +1,6 @@
-"""Why looking up a row is a matrix product, and what an embedding is made of
+"""A learned vector for each category, and why looking it up is a matrix product
 
-A matrix whose rows are looked up by number, and trained. Twins: `torch.nn.Embedding`, `torch.nn.functional.one_hot`.
+A learned vector for each category: `create_params`, `Embedding`, `one_hot`. PyTorch equivalents: `torch.nn.Embedding`, `torch.nn.functional.one_hot`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/embedding.html.md"""
 
@@ -14,39 +14,41 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
-from .checks import check_index, check_list, check_range
+from .checks import check_index, check_list, check_range, check_size
 
 # %% ../nbs/21_embedding.ipynb #8f391710
 def create_params(
-    *size:int, # size of each axis, as `create_params(n_users, n_factors)`
-    std:float=.01, # standard deviation of the random numbers
-    generator:torch.Generator|None=None, # where they come from; PyTorch's global one if None
+    *size:int, # size of each axis, as in `create_params(n_users, n_factors)`
+    std:float=.01, # standard deviation of the initial values
+    generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
 )->nn.Parameter: # of shape `size`
-    "A parameter of small normally distributed numbers. Source: the lesson, 08:32"
+    "A parameter with small, normally distributed values. Source: the lesson, 08:32"
     if not size: raise ValueError('`size` must name at least one axis, got none')
-    size, std = check_list(size, 'size', low=1, whole=True), check_range(std, 'std', low=0)
+    size = check_list(size, 'size', low=1, whole=True)
+    std = check_range(std, 'std', low=0)
     return nn.Parameter(torch.zeros(*size).normal_(0, std, generator=generator))
 
 # %% ../nbs/21_embedding.ipynb #a1b1ade4
 class Embedding(nn.Module):
-    """A matrix whose rows are looked up by number. Twin: `torch.nn.Embedding`, without its options
+    """A learned vector for each index
 
-    Rows start normally distributed with standard deviation .01, where PyTorch's start with 1. Raises IndexError for rows that are not there."""
+    The initial values have standard deviation .01, where PyTorch's have 1.
+    PyTorch equivalent: `torch.nn.Embedding`, without its options."""
     def __init__(self,
-        n:int, # number of rows, the size of the vocabulary
-        n_factors:int, # numbers in a row
-        std:float=.01, # standard deviation of the first numbers
-        generator:torch.Generator|None=None, # where they come from; PyTorch's global one if None
+        n:int, # number of categories, the size of the vocabulary
+        n_factors:int, # embedding dimension
+        std:float=.01, # standard deviation of the initial values
+        generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
     ):
-        "Small random rows"
+        "Raises ValueError for sizes below 1"
         super().__init__()
-        for size,name in ((n, 'n'), (n_factors, 'n_factors')): check_range(size, name, low=1, whole=True)
+        n, n_factors = check_size(n, 'n'), check_size(n_factors, 'n_factors')
         self.weight = create_params(n, n_factors, std=std, generator=generator)
 
     def forward(self,
-        index:Integer[Tensor, '*b'], # row numbers, of any shape
-    )->Float[Tensor, '*b f']: # a row for each
-        "Look rows up. Raises IndexError for rows that are not there"
+        index:Integer[Tensor, '*b'], # indices, of any shape
+    )->Float[Tensor, '*b f']: # a vector for each
+        "Look vectors up. Raises IndexError for an index outside of 0 … n-1"
         index = check_index(index, len(self.weight), 'index')
         return self.weight[index]  # (*b) -> (*b, f)
 
@@ -54,10 +56,12 @@ class Embedding(nn.Module):
 
 # %% ../nbs/21_embedding.ipynb #02ac3b0b
 def one_hot(
-    index:Integer[Tensor, '*b'], # numbers in 0 … n-1
-    n:int, # how many there are
-)->Int[Tensor, '*b n']: # a 1 in place `index`, 0 elsewhere
-    "A 1 in place `index` and 0 elsewhere. Raises IndexError outside of 0 … n-1. Twin: `torch.nn.functional.one_hot` with `num_classes` given"
-    n = check_range(n, 'n', low=1, whole=True)
+    index:Integer[Tensor, '*b'], # indices in 0 … n-1
+    n:int, # number of categories
+)->Int[Tensor, '*b n']: # 1 at position `index`, 0 elsewhere
+    """One-hot encoding. Raises IndexError for an index outside of 0 … n-1
+
+    PyTorch equivalent: `torch.nn.functional.one_hot` with `num_classes`."""
+    n = check_size(n, 'n')
     index = check_index(index, n, 'index')
     return (index[...,None]==torch.arange(n, device=index.device)).long()

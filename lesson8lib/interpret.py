@@ -1,6 +1,6 @@
-"""Biases and factors of a trained model, read: what is loved, what is alike, and how far to believe it
+"""What a trained recommender has learned: item biases, latent factors, and how far to believe them
 
-What a model of ratings has learned: `bias_table`, `top_bias` and `bottom_bias` for who is liked beyond expectation, `pca` for a map of the factors (twin: `sklearn.decomposition.PCA`), `nearest` for what is alike, with the agreement of several models.
+Reading a trained recommender: `bias_table`, `top_bias` and `bottom_bias` for who is liked more or less than expected, `pca` for a map of the latent factors, `nearest` for similar items, with the agreement of several models. scikit-learn equivalent of `pca`: `sklearn.decomposition.PCA`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/interpret.html.md"""
 
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .checks import check_axes, check_range
+from .checks import check_axes, check_range, check_size
 from .collab import RatingsData
 from .data import Vocab
 
@@ -27,117 +27,143 @@ if TYPE_CHECKING: import pandas
 # %% ../nbs/23_interpret.ipynb #940e5da2
 def bias_table(
     model:nn.Module, # with `item_bias` and `user_bias`, as `DotProductBias` has them
-    data:RatingsData, # what it was trained on
+    data:RatingsData, # the ratings it was trained on
     of:str='item', # 'item' or 'user'
-)->'pandas.DataFrame': # a row per name: bias; ratings, how many there were to learn from; mean, that of those, missing where there are none
-    "The bias of each item or user, beside what it was learned from. Source: the lesson, 13:18"
+)->'pandas.DataFrame': # for each: bias, number of training ratings, and their mean
+    """The bias of each item or user, with its number of ratings and their mean
+
+    The mean is missing where there are no ratings. Source: the lesson, 13:18."""
     import pandas as pd
     vocab, rows, stars = _side(data, of)
     bias = _learned(model, f'{of}_bias', vocab)
     count = torch.bincount(rows, minlength=len(vocab))
-    mean = torch.zeros(len(vocab)).index_add(0, rows, stars)/count  # 0/0 is NaN: no ratings, no mean
-    table = pd.DataFrame({'bias': bias, 'ratings': count, 'mean': mean}, index=pd.Index([vocab[i] for i in range(len(vocab))], name=of))
+    mean = torch.zeros(len(vocab)).index_add(0, rows, stars)/count  # 0/0 is NaN
+    names = pd.Index([vocab[i] for i in range(len(vocab))], name=of)
+    table = pd.DataFrame({'bias': bias, 'ratings': count, 'mean': mean}, index=names)
     return table[1:]  # without the row for unknown names
+
+def top_bias(
+    model:nn.Module, # see `bias_table`
+    data:RatingsData, # the ratings it was trained on
+    n:int=5, # how many
+    of:str='item', # 'item' or 'user'
+    min_ratings:int=0, # leave out those with fewer ratings
+)->'pandas.DataFrame': # highest bias first
+    "The highest biases: what is liked even by people who like little else of its kind"
+    return _enough(bias_table(model, data, of), n, min_ratings).nlargest(n, 'bias')
+
+def bottom_bias(
+    model:nn.Module, # see `bias_table`
+    data:RatingsData, # the ratings it was trained on
+    n:int=5, # how many
+    of:str='item', # 'item' or 'user'
+    min_ratings:int=0, # leave out those with fewer ratings
+)->'pandas.DataFrame': # lowest bias first
+    "The lowest biases: what is disliked even by people who like its kind"
+    return _enough(bias_table(model, data, of), n, min_ratings).nsmallest(n, 'bias')
 
 # %% ../nbs/23_interpret.ipynb #d70afa62
 def _side(data:RatingsData, of:str)->tuple[Vocab, Tensor, Tensor]:
-    "Vocabulary of items or users, the row number of each training rating, and the ratings"
+    "Vocabulary of items or users, the index of each training rating, and the ratings"
     if of not in ('item', 'user'): raise ValueError(f"`of` must be 'item' or 'user', got {of!r}")
     x, y = data.train
     return (data.items, x[:,1], y) if of=='item' else (data.users, x[:,0], y)
 
 def _learned(model:nn.Module, name:str, vocab:Vocab)->Tensor:
-    if not hasattr(model, name): raise TypeError(f'`model` must have `{name}`, as `DotProductBias` has, got {type(model).__name__}')
+    if not hasattr(model, name):
+        got = type(model).__name__
+        raise TypeError(f'`model` must have `{name}`, as `DotProductBias` has, got {got}')
     rows = getattr(model, name).detach().cpu()
-    if len(rows)!=len(vocab): raise ValueError(f'`model` must have a row of `{name}` for each of the {len(vocab)} {vocab.kind}s of `data`, got {len(rows)}')
-    return rows
+    if len(rows)==len(vocab): return rows
+    raise ValueError(f'`model` must have a row of `{name}` for each of the {len(vocab)} '
+                     f'{vocab.kind}s of `data`, got {len(rows)}')
 
-# %% ../nbs/23_interpret.ipynb #7d408378
-def top_bias(
-    model:nn.Module, # see `bias_table`
-    data:RatingsData, # what it was trained on
-    n:int=5, # how many
-    of:str='item', # 'item' or 'user'
-    min_ratings:int=0, # leave out what was rated less often
-)->'pandas.DataFrame': # the highest biases, highest first
-    "What is liked even by people who like little else of its kind"
-    table = _enough(bias_table(model, data, of), n, min_ratings)
-    return table.nlargest(n, 'bias')
-
-def bottom_bias(
-    model:nn.Module, # see `bias_table`
-    data:RatingsData, # what it was trained on
-    n:int=5, # how many
-    of:str='item', # 'item' or 'user'
-    min_ratings:int=0, # leave out what was rated less often
-)->'pandas.DataFrame': # the lowest biases, lowest first
-    "What is not liked even by people who like its kind"
-    table = _enough(bias_table(model, data, of), n, min_ratings)
-    return table.nsmallest(n, 'bias')
-
-# %% ../nbs/23_interpret.ipynb #637fb650
 def _enough(table, n:int, min_ratings:int):
-    check_range(n, 'n', low=1, whole=True)
-    check_range(min_ratings, 'min_ratings', low=0, whole=True)
+    check_size(n, 'n')
+    check_size(min_ratings, 'min_ratings', low=0)
     if (table.ratings>=min_ratings).any(): return table[table.ratings>=min_ratings]
-    raise ValueError(f'`min_ratings` must leave something over, got {min_ratings} where no {table.index.name} has more than {table.ratings.max()}')
+    raise ValueError(f'`min_ratings` must leave something over, got {min_ratings} '
+                     f'where no {table.index.name} has more than {table.ratings.max()}')
 
 # %% ../nbs/23_interpret.ipynb #ea867d85
 class Components(NamedTuple):
-    "What `pca` found"
-    points:Float[Tensor, 'n k'] # each row's place along the axes
+    "What `pca` returns"
+    points:Float[Tensor, 'n k'] # coordinates of each row along the axes
     axes:Float[Tensor, 'k d'] # directions of length 1, at right angles to each other
-    explained:Float[Tensor, ' k'] # share of the whole variance that lies along each axis
-    mean:Float[Tensor, ' d'] # the point that the axes start from
+    explained:Float[Tensor, ' k'] # fraction of the variance along each axis
+    mean:Float[Tensor, ' d'] # origin of the axes
 
 def pca(
-    x:Float[Tensor, 'n d'], # a row for each thing, a column for each number that it has
-    k:int=2, # how many axes
+    x:Float[Tensor, 'n d'], # an observation per row
+    k:int=2, # number of axes
 )->Components:
-    """The directions along which the rows differ most. Twin: `sklearn.decomposition.PCA`
+    """Principal component analysis
 
-    The sign of an axis is a matter of convention: as in scikit-learn, its largest number is positive. Put a new row on the map by
-    `(row - mean) @ axes.T`, and get a row back from its place by `points @ axes + mean`. Raises ValueError for rows that are all alike, for NaN and infinity."""
+    As in scikit-learn's `PCA`, the largest entry of each axis is positive.
+    A new row has the coordinates `(row - mean) @ axes.T`; `points @ axes + mean` goes
+    back. Raises ValueError for rows that are all equal, for NaN and for infinity."""
     n, d = check_axes(x, 'n d', 'x', kind='float')
-    if x.dtype not in (torch.float32, torch.float64): raise TypeError(f'`x` must be of float32 or float64, got {x.dtype}')
-    if not x.isfinite().all(): raise ValueError(f'`x` must hold finite numbers, got {int((~x.isfinite()).sum())} that are NaN or infinite')
-    check_range(n, 'len(x)', low=2)
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f'`x` must be of float32 or float64, got {x.dtype}')
+    if bad := int((~x.isfinite()).sum()):
+        raise ValueError(f'`x` must hold finite numbers, got {bad} NaN or infinite')
+    check_size(n, 'len(x)', low=2)
     check_range(k, 'k', low=1, high=min(n, d), whole=True)
     mean = x.mean(0)
-    U, S, Vh = torch.linalg.svd(x-mean, full_matrices=False)  # (n, d) -> (n, m), (m), (m, d) with m = min(n, d)
-    if S[0]<=x.abs().max()*max(n, d)*torch.finfo(x.dtype).eps: raise ValueError('`x` must have rows that differ, got rows that are all alike')
+    U, S, Vh = torch.linalg.svd(x-mean, full_matrices=False)  # -> (n, m), (m), (m, d)
+    if S[0]<=x.abs().max()*max(n, d)*torch.finfo(x.dtype).eps:
+        raise ValueError('`x` must have rows that differ, got rows that are all equal')
     sign = Vh.gather(1, Vh.abs().argmax(1, keepdim=True)).sign()  # (m, 1)
-    return Components((U*S*sign.T)[:,:k], (Vh*sign)[:k], (S**2/(S**2).sum())[:k], mean)
+    share = S**2/(S**2).sum()
+    return Components((U*S*sign.T)[:,:k], (Vh*sign)[:k], share[:k], mean)
 
 # %% ../nbs/23_interpret.ipynb #b106448d
 def nearest(
-    model:nn.Module|Sequence[nn.Module], # with `item_factors` and `user_factors`; of several, trained with different seeds, the mean counts
-    data:RatingsData, # names, and how often each was rated
+    # with `item_factors` and `user_factors`; of several models, trained with different
+    # seeds, the mean similarity counts
+    model:nn.Module|Sequence[nn.Module],
+    data:RatingsData, # vocabularies, and how often each item was rated
     name:str|Integral, # whose neighbors are wanted
-    n:int=10, # how many neighbors
-    metric:str='cosine', # 'cosine', of the angle: 1 is the same direction; or 'euclidean', the distance: 0 is the same place
-    min_ratings:int=0, # leave out what was rated less often
+    n:int=10, # number of neighbors
+    metric:str='cosine', # 'cosine' (1: same direction) or 'euclidean' (0: same place)
+    min_ratings:int=0, # leave out those with fewer ratings
     of:str='item', # 'item' or 'user'
-)->'pandas.DataFrame': # nearest first: the metric; ratings; with several models also agree, the share of them that has it among its n nearest
-    """Neighbors among the factors, and whether other trainings agree. Source: the lesson, 22:16
+)->'pandas.DataFrame': # nearest first: the metric; ratings; with several models, agree
+    """Most similar items or users by their factors. Source: the lesson, 22:16
 
+    `agree` is the fraction of the models that have it among their n nearest.
     Raises KeyError for an unknown name."""
     import pandas as pd
     vocab, rows, _ = _side(data, of)
-    if metric not in _closeness: raise ValueError(f"`metric` must be 'cosine' or 'euclidean', got {metric!r}")
-    check_range(n, 'n', low=1, whole=True)
-    check_range(min_ratings, 'min_ratings', low=0, whole=True)
+    check_size(n, 'n')
+    check_size(min_ratings, 'min_ratings', low=0)
+    if metric not in _closeness:
+        raise ValueError(f"`metric` must be 'cosine' or 'euclidean', got {metric!r}")
+    if not isinstance(name, str|Integral):
+        got = type(name).__name__
+        raise TypeError(f'`name` must be one name, str or int, got {got}')
     models = [model] if isinstance(model, nn.Module) else list(model)
     if not models: raise ValueError('`model` must be a model or several, got none')
-    if not isinstance(name, str|Integral): raise TypeError(f'`name` must be one name, str or int, got {type(name).__name__}')
     row, count = int(vocab.index(name)), torch.bincount(rows, minlength=len(vocab))
-    others = ((count>=min_ratings) & (torch.arange(len(vocab))!=row)).nonzero().squeeze(1)
-    others = others[others>0]  # row 0 is nobody
-    if not len(others): raise ValueError(f'`min_ratings` must leave something over, got {min_ratings}')
-    near = torch.stack([_closeness[metric](f[others], f[row]) for f in (_learned(m, f'{of}_factors', vocab) for m in models)])  # (m, others)
-    best, mine = near.mean(0).topk(min(n, len(others))).indices, near.topk(min(n, len(others))).indices
-    index = pd.Index([vocab[int(i)] for i in others[best]], name=of)
-    table = pd.DataFrame({metric: near.mean(0)[best].abs() if metric=='euclidean' else near.mean(0)[best], 'ratings': count[others[best]]}, index=index)
-    return table if len(models)==1 else table.assign(agree=[float((mine==i).any(1).float().mean()) for i in best])
+    others = (count>=min_ratings).nonzero().squeeze(1)
+    others = others[(others!=row) & (others>0)]  # row 0 stands for unknown names
+    if not len(others):
+        raise ValueError(f'`min_ratings` must leave something over, got {min_ratings}')
+    factors = [_learned(m, f'{of}_factors', vocab) for m in models]
+    closeness = _closeness[metric]
+    near = torch.stack([closeness(f[others], f[row]) for f in factors])  # (m, others)
+    k = min(n, len(others))
+    mean, best = near.mean(0).topk(k)
+    names = pd.Index([vocab[int(i)] for i in others[best]], name=of)
+    if metric=='euclidean': mean = mean.abs()
+    table = pd.DataFrame({metric: mean, 'ratings': count[others[best]]}, index=names)
+    if len(models)==1: return table
+    top = near.topk(k).indices  # (m, k)
+    return table.assign(agree=[float((top==i).any(1).float().mean()) for i in best])
 
-_closeness = {'cosine': lambda rows, row: rows@row/(rows.norm(dim=1)*row.norm()).clamp(min=1e-8), 'euclidean': lambda rows, row: -(rows-row).norm(dim=1)}
+def _cosine(rows, row):
+    return rows@row/(rows.norm(dim=1)*row.norm()).clamp(min=1e-8)
+
+def _minus_distance(rows, row): return -(rows-row).norm(dim=1)
+
+_closeness = {'cosine': _cosine, 'euclidean': _minus_distance}

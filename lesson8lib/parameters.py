@@ -1,6 +1,6 @@
-"""How PyTorch knows what to train: `Parameter` and `Module`, taken apart and built again
+"""How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
 
-Our own `Parameter`, `Module`, `Linear` and `Sequential`, to be understood. Twins: `torch.nn.Parameter`, `torch.nn.Module`, `torch.nn.Linear`, `torch.nn.Sequential`. Everything else in this library builds on PyTorch's.
+`Parameter`, `Module`, `Linear` and `Sequential` from scratch, to be understood; everything else in this library builds on PyTorch's. PyTorch equivalents: `torch.nn.Parameter`, `torch.nn.Module`, `torch.nn.Linear`, `torch.nn.Sequential`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/parameters.html.md"""
 
@@ -14,20 +14,22 @@ import math
 from collections.abc import Iterator
 
 import torch
-from fastcore.basics import patch
 from jaxtyping import Float
 from torch import Tensor
 
-from .checks import check_axes, check_range
+from .checks import check_axes, check_range, check_size
 
 # %% ../nbs/20_parameters.ipynb #d80d8bd2
 class Parameter(Tensor):
-    "A tensor with a label that says: train me. Twin: `torch.nn.Parameter`"
+    """A tensor that is marked as trainable
+
+    Raises TypeError for anything else. PyTorch equivalent: `torch.nn.Parameter`."""
     def __new__(cls,
-        data:Tensor, # the numbers to start from; shared, not copied
-        requires_grad:bool=True, # track gradients?
+        data:Tensor, # initial values; shared, not copied
+        requires_grad:bool=True, # compute gradients?
     ):
-        if not isinstance(data, Tensor): raise TypeError(f'`data` must be a tensor, got {type(data).__name__}')
+        if not isinstance(data, Tensor):
+            raise TypeError(f'`data` must be a tensor, got {type(data).__name__}')
         return Tensor._make_subclass(cls, data, requires_grad)
 
     def __repr__(self): return f'Parameter containing:\n{self.data}'
@@ -36,130 +38,148 @@ class Parameter(Tensor):
 
 # %% ../nbs/20_parameters.ipynb #3fcccdfd
 class Module:
-    "Remembers the parameters and modules that are assigned to its attributes. Twin: `torch.nn.Module`"
+    """Registers the parameters and modules that are assigned to its attributes
+
+    PyTorch equivalent: `torch.nn.Module`, which has more: buffers, hooks, devices."""
     def __init__(self): self._parameters, self._modules, self.training = {}, {}, True
 
     def __setattr__(self, name, value):
-        entered = {kind: vars(self).get(where) for kind,where in ((Parameter, '_parameters'), (Module, '_modules'))}
-        for kind,names in entered.items():
+        mine = vars(self)
+        known = {Parameter: mine.get('_parameters'), Module: mine.get('_modules')}
+        for kind,names in known.items():
             if names and name in names and not isinstance(value, kind):
-                raise TypeError(f'`{name}` must stay a {kind.__name__}, got {type(value).__name__}: what replaces it would not be trained')
-        for kind,names in entered.items():
+                raise TypeError(f'`{name}` must stay a {kind.__name__}, got '
+                                f'{type(value).__name__}, which would not be trained')
+        for kind,names in known.items():
             if not isinstance(value, kind): continue
-            if names is None: raise AttributeError(f'call super().__init__() before assigning `{name}`')
+            if names is None:
+                said = f'call super().__init__() before assigning `{name}`'
+                raise AttributeError(said)
             names[name] = value
         super().__setattr__(name, value)
 
     def forward(self,
         *args, # what the module is called with
     ):
-        "What the module computes; each class defines its own"
+        "What the module computes; each subclass defines its own"
         raise NotImplementedError(f'{type(self).__name__} must define `forward`')
+
     def __call__(self, *args): return self.forward(*args)
 
-# %% ../nbs/20_parameters.ipynb #934590d4
-@patch
-def named_parameters(self:Module,
-    prefix:str='', # path to this module, with a dot at its end
-    _seen:set|None=None, # parameters listed so far
-)->Iterator[tuple[str, Parameter]]: # path and parameter
-    "Each parameter once, own ones first, with the path that leads to it"
-    seen = set() if _seen is None else _seen
-    for name,p in self._parameters.items():
-        if id(p) not in seen: yield prefix+name, p
-        seen.add(id(p))
-    for name,module in self._modules.items(): yield from module.named_parameters(f'{prefix}{name}.', seen)
+    def named_parameters(self,
+        prefix:str='', # path to this module, with a dot at its end
+        _seen:set|None=None, # parameters listed so far
+    )->Iterator[tuple[str, Parameter]]: # path and parameter
+        "Each parameter once, own ones first, with its path"
+        seen = set() if _seen is None else _seen
+        for name,p in self._parameters.items():
+            if id(p) not in seen: yield prefix+name, p
+            seen.add(id(p))
+        for name,module in self._modules.items():
+            yield from module.named_parameters(f'{prefix}{name}.', seen)
 
-@patch
-def parameters(self:Module)->Iterator[Parameter]:
-    "Each parameter once"
-    for _,p in self.named_parameters(): yield p
+    def parameters(self)->Iterator[Parameter]:
+        "Each parameter once"
+        for _,p in self.named_parameters(): yield p
 
-# %% ../nbs/20_parameters.ipynb #fd3200de
-@patch
-def zero_grad(self:Module)->None:
-    "Clear the gradients of all parameters"
-    for p in self.parameters(): p.grad = None
+    def zero_grad(self)->None:
+        "Clear the gradients of all parameters"
+        for p in self.parameters(): p.grad = None
 
-@patch
-def train(self:Module,
-    mode:bool=True, # True: training; False: evaluation
-)->Module: # itself
-    "Switch this module and all modules inside to training or evaluation"
-    self.training = mode
-    for module in self._modules.values(): module.train(mode)
-    return self
+    def train(self,
+        mode:bool=True, # True: training; False: evaluation
+    )->'Module': # itself
+        "Switch this module and all modules inside to training or evaluation"
+        self.training = mode
+        for module in self._modules.values(): module.train(mode)
+        return self
 
-@patch
-def eval(self:Module)->Module: # itself
-    "Switch this module and all modules inside to evaluation"
-    return self.train(False)
+    def eval(self)->'Module': # itself
+        "Switch this module and all modules inside to evaluation"
+        return self.train(False)
 
-# %% ../nbs/20_parameters.ipynb #7b2fff94
-@patch
-def state_dict(self:Module, prefix:str='')->dict[str, Tensor]: # path -> numbers, shared with the model
-    "All numbers of the model under their paths; a shared parameter stands under each of its paths"
-    state = {prefix+name: p.detach() for name,p in self._parameters.items()}
-    for name,module in self._modules.items(): state |= module.state_dict(f'{prefix}{name}.')
-    return state
+    def state_dict(self,
+        prefix:str='', # path to this module, with a dot at its end
+    )->dict[str, Tensor]: # path -> values, which share the model's memory
+        "The values of all parameters by path; a shared parameter has several paths"
+        state = {prefix+name: p.detach() for name,p in self._parameters.items()}
+        for name,module in self._modules.items():
+            state |= module.state_dict(f'{prefix}{name}.')
+        return state
 
-@patch
-def load_state_dict(self:Module,
-    state:dict[str, Tensor], # path -> numbers, as `state_dict` gives them
-)->None:
-    "Copy numbers into the parameters. Raises KeyError for missing or unexpected paths, ValueError for other shapes; then nothing is changed"
-    mine = self.state_dict()
-    missing, unexpected = [k for k in mine if k not in state], [k for k in state if k not in mine]
-    if missing or unexpected: raise KeyError(f'`state` must have the paths of the model; missing: {missing}, unexpected: {unexpected}')
-    for k in mine:
-        if mine[k].shape!=state[k].shape: raise ValueError(f'`state[{k!r}]` must have shape {tuple(mine[k].shape)}, got {tuple(state[k].shape)}')
-    for k in mine: mine[k].copy_(state[k])
+    def load_state_dict(self,
+        state:dict[str, Tensor], # path -> values, as `state_dict` returns them
+    )->None:
+        """Copy values into the parameters
+
+        Raises KeyError for missing or unexpected paths, ValueError for other shapes;
+        then nothing is changed."""
+        mine = self.state_dict()
+        missing = [k for k in mine if k not in state]
+        unexpected = [k for k in state if k not in mine]
+        if missing or unexpected:
+            raise KeyError('`state` must have the paths of the model; '
+                           f'missing: {missing}, unexpected: {unexpected}')
+        for k in mine:
+            if mine[k].shape==state[k].shape: continue
+            want, got = tuple(mine[k].shape), tuple(state[k].shape)
+            raise ValueError(f'`state[{k!r}]` must have shape {want}, got {got}')
+        for k in mine: mine[k].copy_(state[k])
 
 # %% ../nbs/20_parameters.ipynb #8b9913c3
 class Linear(Module):
-    "A matrix product and a constant, `x @ weight.T + bias`. Twin: `torch.nn.Linear`, which also starts from these random numbers"
+    """`x @ weight.T + bias`
+
+    PyTorch equivalent: `torch.nn.Linear`, with the same initialization."""
     def __init__(self,
         in_features:int, # size of the last axis of the input
-        out_features:int, # size of the last axis of the result
-        bias:bool=True, # add a constant?
-        generator:torch.Generator|None=None, # where the first numbers come from; PyTorch's global one if None
+        out_features:int, # size of the last axis of the output
+        bias:bool=True, # with a learned bias?
+        generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
     ):
-        "Uniform random numbers, up to 1/√`in_features` in size"
+        "Weights uniform in ±1/√`in_features`. Raises ValueError for sizes below 1"
         super().__init__()
-        in_features = check_range(in_features, 'in_features', low=1, whole=True)
-        out_features = check_range(out_features, 'out_features', low=1, whole=True)
-        bound = 1/math.sqrt(in_features)
-        self.weight = Parameter(torch.empty(out_features, in_features).uniform_(-bound, bound, generator=generator))
-        self.bias = Parameter(torch.empty(out_features).uniform_(-bound, bound, generator=generator)) if bias else None
+        n_in = check_size(in_features, 'in_features')
+        n_out = check_size(out_features, 'out_features')
+        limits = -1/math.sqrt(n_in), 1/math.sqrt(n_in)
+        weight = torch.empty(n_out, n_in).uniform_(*limits, generator=generator)
+        self.weight, self.bias = Parameter(weight), None
+        if bias:
+            constants = torch.empty(n_out).uniform_(*limits, generator=generator)
+            self.bias = Parameter(constants)
 
     def forward(self,
         x:Float[Tensor, 'b i'], # a row for each example
     )->Float[Tensor, 'b o']: # a row for each example
-        "`x @ weight.T + bias`. Raises ValueError for another number of columns, or of axes"
+        "`x @ weight.T + bias`. Raises ValueError for another shape"
         check_axes(x, f'b {self.weight.shape[1]}', 'x')
         x = x @ self.weight.T  # (b, i) -> (b, o)
-        return x if self.bias is None else x+self.bias.to(x.dtype)  # under autocast `x` has become a tensor of 16 bits
+        if self.bias is None: return x
+        return x+self.bias.to(x.dtype)  # under autocast, `x` has become 16-bit
 
 class Sequential(Module):
-    "Modules called one after the other; anything that can be called will do. Twin: `torch.nn.Sequential`"
+    """Layers called one after the other; any function of a tensor can be a layer
+
+    PyTorch equivalent: `torch.nn.Sequential`, which takes modules only."""
     def __init__(self,
         *layers, # modules, or functions of a tensor
     ):
-        "Each layer becomes an attribute, named by its number"
+        "Each layer becomes an attribute, named by its index"
         super().__init__()
         self.names = [str(i) for i in range(len(layers))]
-        for name,layer in zip(self.names, layers, strict=True): setattr(self, name, layer)
+        for i,layer in enumerate(layers): setattr(self, str(i), layer)
 
     def __len__(self)->int: return len(self.names)
     def __iter__(self)->Iterator: return (getattr(self, name) for name in self.names)
 
     def __getitem__(self,
-        i:int|slice, # number of a layer, counted from the end if negative; or several
-    ): # the layer; for a slice a Sequential of these layers, under their names
-        "Raises TypeError for anything but integers and slices, IndexError for a layer that is not there"
+        i:int|slice, # index of a layer, or a slice
+    ): # the layer; for a slice, a Sequential of these layers under their names
+        "Raises TypeError for other indices, IndexError for a layer that is not there"
         if isinstance(i, slice): return self._part(self.names[i])
         check_range(i, 'i', whole=True)
-        if not -len(self)<=i<len(self): raise IndexError(f'`i` must lie in {-len(self)}…{len(self)-1}, got {i}')
+        if not -len(self)<=i<len(self):
+            raise IndexError(f'`i` must lie in {-len(self)}…{len(self)-1}, got {i}')
         return getattr(self, self.names[i])
 
     def _part(self, names:list[str]):
@@ -169,8 +189,8 @@ class Sequential(Module):
         return part
 
     def forward(self,
-        x:Tensor, # what the first layer takes
-    )->Tensor: # what the last layer gives
-        "Hand `x` from layer to layer"
+        x:Tensor, # input of the first layer
+    )->Tensor: # output of the last layer
+        "Pass `x` from layer to layer"
         for layer in self: x = layer(x)
         return x

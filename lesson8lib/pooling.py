@@ -17,20 +17,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .checks import check_range
-from .convolution import _check_images, _grid, _pair, _pairs, im2col
+from .checks import check_axes, check_pair, check_range
+from .convolution import ConvSettings, conv_settings, cut_windows
 
 # %% ../nbs/32_pooling.ipynb #b2812449
-def _windows(x:Tensor, kernel_size, stride, padding, dilation, fill:float)->Tensor: # (c, kh·kw, oh, ow, b)
-    "The numbers of each window, with `fill` around the images; what cannot be meant is refused"
-    b, c, _, _ = _check_images(x)
-    (kh, kw), _, (ph, pw), _ = pairs = _pairs(kernel_size, kernel_size if stride is None else stride, padding, dilation)
-    for p,k in ((ph, kh), (pw, kw)):
+def _pool_settings(x:Tensor, kernel_size, stride, padding, dilation=1)->ConvSettings: # for `cut_windows`
+    "Check images and settings; the window itself is the stride where that is None"
+    check_axes(x, 'b c+ h+ w+', 'x', kind='float')
+    settings = conv_settings(kernel_size, kernel_size if stride is None else stride, padding, dilation)
+    _, right, _, below = settings.padding
+    for p,k in zip((below, right), settings.kernel_size, strict=True):
         if p>k//2: raise ValueError(f'`padding` must be at most {k//2}, half of `kernel_size`, {k}, got {p}')
-    oh, ow = _grid(x, pairs)
-    x = nn.functional.pad(x, (pw, pw, ph, ph), value=fill)                        # (b, c, h, w) -> (b, c, h+2ph, w+2pw)
-    columns = im2col(x, pairs[0], pairs[1], 0, pairs[3]).permute(1, 2, 0)         # -> (c·kh·kw, oh·ow, b)
-    return columns.reshape(c, kh*kw, oh, ow, b)
+    return settings
 
 # %% ../nbs/32_pooling.ipynb #f728ee6a
 def max_pool2d(
@@ -45,7 +43,7 @@ def max_pool2d(
     In memory the batch of the result comes last, as in `conv2d`.
     Raises ValueError where no window fits, and for padding of more than half of the window. Source: the lesson, 58:03."""
     if isinstance(x, Tensor) and x.ndim==3: return max_pool2d(x[None], kernel_size, stride, padding, dilation)[0]
-    windows = _windows(x, kernel_size, stride, padding, dilation, fill=-torch.inf)
+    windows = cut_windows(x, _pool_settings(x, kernel_size, stride, padding, dilation), fill=-torch.inf)
     return windows.max(1).values.permute(3, 0, 1, 2)  # (c, kh·kw, oh, ow, b) -> (b, c, oh, ow)
 
 # %% ../nbs/32_pooling.ipynb #d565178e
@@ -62,9 +60,10 @@ def avg_pool2d(
     In memory the batch of the result comes last, as in `conv2d`. Numbers of 16 bits are added with 32, and rounded once.
     Raises ValueError where no window fits, and for padding of more than half of the window."""
     if isinstance(x, Tensor) and x.ndim==3: return avg_pool2d(x[None], kernel_size, stride, padding, count_include_pad=count_include_pad)[0]
-    wide = x.float() if isinstance(x, Tensor) and x.dtype in (torch.float16, torch.bfloat16) else x
-    windows = _windows(wide, kernel_size, stride, padding, 1, fill=0.)
-    within = windows.shape[1] if count_include_pad else _windows(wide.new_ones(1, 1, *x.shape[-2:]), kernel_size, stride, padding, 1, fill=0.).sum(1)
+    settings = _pool_settings(x, kernel_size, stride, padding)
+    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    windows = cut_windows(wide, settings)
+    within = windows.shape[1] if count_include_pad else cut_windows(wide.new_ones(1, 1, *x.shape[-2:]), settings).sum(1)
     return (windows.sum(1)/within).to(x.dtype).permute(3, 0, 1, 2)  # (c, kh·kw, oh, ow, b) -> (b, c, oh, ow)
 
 # %% ../nbs/32_pooling.ipynb #f323d59b
@@ -113,16 +112,16 @@ def _window(layer, name:str)->tuple:
         if not 1<=len(layer)<=4: raise ValueError(f'`{name}` must be (kernel_size, stride, padding, dilation), the last ones may be left out, got {layer!r}')
         numbers = (*layer, *(1, 1, 0, 1)[len(layer):])
         kinds = ('kernel_size', 1), ('stride', 1), ('padding', 0), ('dilation', 1)
-        return tuple(_pair(v, f'{name}, {kind}', low) for v,(kind,low) in zip(numbers, kinds, strict=True))
+        return tuple(check_pair(v, f'{name}, {kind}', low) for v,(kind,low) in zip(numbers, kinds, strict=True))
     kind = _kind(layer)
     if kind in _PIXELWISE: return _window((1,), name)
     if kind in _EVERYTHING: raise ValueError(f'`{name}` must see a window, got {type(layer).__name__}, which sees the whole image: end before it')
     if kind not in ('Conv2d', 'MaxPool2d', 'AvgPool2d'):
         raise TypeError(f'`{name}` must be a layer that is known, or (kernel_size, stride, padding, dilation), got {type(layer).__name__}')
     if getattr(layer, 'padding_mode', 'zeros')!='zeros': raise ValueError(f"`{name}` must have padding_mode 'zeros', got {layer.padding_mode!r}")
-    k, d, p = _pair(layer.kernel_size, 'kernel_size', 1), _pair(getattr(layer, 'dilation', 1), 'dilation', 1), layer.padding
+    k, d, p = check_pair(layer.kernel_size, 'kernel_size'), check_pair(getattr(layer, 'dilation', 1), 'dilation'), layer.padding
     if isinstance(p, str): p = tuple(b*(a-1)//2 for a,b in zip(k, d, strict=True)) if p=='same' else 0
-    return k, _pair(layer.stride, 'stride', 1), _pair(p, 'padding', 0), d
+    return k, check_pair(layer.stride, 'stride'), check_pair(p, 'padding', 0), d
 
 # %% ../nbs/32_pooling.ipynb #5a2c1a7f
 def _cells(
@@ -148,7 +147,7 @@ class AdaptiveConcatPool2d(nn.Module):
     )->Float[Tensor, '*b c2 oh ow']: # c2 = 2·c: maxima of all channels, then averages of all
         "Pool in both ways"
         if isinstance(x, Tensor) and x.ndim==3: return self(x[None])[0]
-        b, c, h, w = _check_images(x)
+        b, c, h, w = check_axes(x, 'b c+ h+ w+', 'x', kind='float')
         oh, ow = (n if s is None else s for n,s in zip((h, w), self.size, strict=True))
         cells = [x[:,:,rows,cols].flatten(2) for rows in _cells(h, oh) for cols in _cells(w, ow)]      # oh·ow of (b, c, numbers)
         pooled = [torch.cat([cell.max(2).values, cell.mean(2)], 1) for cell in cells]                   # oh·ow of (b, 2c)

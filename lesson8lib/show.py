@@ -93,12 +93,12 @@ def show_images(
 
 # %% ../nbs/02_show.ipynb #37d592e9
 def show_points(
-    points:Float[Tensor, 'n 2'], # place of each
-    names:Sequence[str], # what to write beside each; the first have precedence
+    points:Float[Tensor, 'n 2'], # position of each
+    names:Sequence[str], # labels; the first have precedence
     ax:'matplotlib.axes.Axes|None'=None, # where to draw; a new figure if None
-    n_names:int|None=None, # write this many names at most; all that fit if None
-)->'matplotlib.axes.Axes': # the axes; what names were written stands in `ax.texts`
-    "Draw points and, where there is room, their names"
+    n_names:int|None=None, # at most this many names; all that fit if None
+)->'matplotlib.axes.Axes': # the axes; `ax.texts` are the names written
+    "Draw points, and their names where there is room. Set limits of `ax` beforehand"
     n, _ = check_axes(points, 'n 2', 'points')
     if len(names)!=n: raise ValueError(f'`names` must have one entry for each of {n} points, got {len(names)}')
     if n_names is not None: check_range(n_names, 'n_names', low=0, whole=True)
@@ -107,12 +107,17 @@ def show_points(
     ax.scatter(*points.T, s=12, color='tab:red')
     canvas = ax.get_figure().canvas
     canvas.draw()  # places are known in pixels only once the figure has been laid out
-    taken = []
-    for (x,y),name in list(zip(points.tolist(), names, strict=True))[:n_names]:
-        text = ax.annotate(str(name), (x, y), xytext=(4, 2), textcoords='offset points', fontsize=8)
-        box = text.get_window_extent(canvas.get_renderer())
-        if any(box.overlaps(other) for other in taken): text.remove()
-        else: taken.append(box)
+    taken, frame = [], ax.get_window_extent(canvas.get_renderer())
+    sides = {'xytext': (4, 2), 'ha': 'left'}, {'xytext': (-4, 2), 'ha': 'right'}
+    for place,name in list(zip(points.tolist(), names, strict=True))[:n_names]:
+        for side in sides:
+            text = ax.annotate(str(name), place, textcoords='offset points', fontsize=8, **side)
+            box = text.get_window_extent(canvas.get_renderer())
+            inside = frame.containsx(box.x0) and frame.containsx(box.x1)
+            if inside and not any(box.overlaps(other) for other in taken): break
+            text.remove()
+        else: continue
+        taken.append(box)
     return ax
 
 # %% ../nbs/02_show.ipynb #b1c0de02

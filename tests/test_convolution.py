@@ -1,4 +1,6 @@
 "`conv2d`, `Conv2d`, `im2col`, `conv2d_loop` and `out_size` beside PyTorch's, over many shapes and settings, also those that are refused"
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from strategies import close, dtypes, flags, kernels, pads, pair, rand, seeds, s
 
 from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
-from lesson8lib.convolution import Conv2d, conv2d, conv2d_loop, im2col, out_size
+from lesson8lib.convolution import Conv2d, conv2d, conv2d_loop, conv_settings, im2col, out_size
 from lesson8lib.training import new_generator
 
 many = settings(max_examples=600, deadline=None, derandomize=True)
@@ -175,12 +177,12 @@ def test_one_by_one_kernels_share_no_memory_with_the_image():
     (lambda: conv2d_loop(torch.ones(3, 3), torch.ones(2, 2).double()), TypeError, '`kernel` must have the dtype of `x`, torch.float32, got torch.float64'),
     (lambda: im2col(torch.ones(1, 3, 3), 2, padding=-1), ValueError, '`padding` must be an integer of at least 0, got -1'),
     (lambda: im2col(torch.ones(1, 1, 3, 3), (2, 2, 2)), ValueError, '`kernel_size` must be one number or two, down and across, got 3'),
-    (lambda: im2col(torch.ones(2, 0, 3, 3), 2), ValueError, '`x.shape[-3]` must be an integer of at least 1, got 0'),
+    (lambda: im2col(torch.ones(2, 0, 3, 3), 2), ValueError, '`x` must have axes (b, c, h, w), none of them empty, got shape (2, 0, 3, 3)'),
     (lambda: conv2d(torch.ones(1, 3, 5, 5), torch.ones(2, 1, 3, 3)), ValueError, '`x` must have 1 channels, 1 for each of the groups (1), as `weight` has, got 3'),
     (lambda: conv2d(torch.ones(1, 3, 5, 5), torch.ones(2, 3, 3, 3), groups=2), ValueError, '`groups` must divide `x.shape[-3]`, 3, got 2'),
     (lambda: conv2d(torch.ones(1, 4, 5, 5), torch.ones(3, 2, 3, 3), groups=2), ValueError, '`groups` must divide `weight.shape[0]`, 3, got 2'),
-    (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3), torch.ones(3)), ValueError, '`bias` must have a number for each of 2 kernels, got 3'),
-    (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3), torch.ones(1)), ValueError, '`bias` must have a number for each of 2 kernels, got 1'),
+    (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3), torch.ones(3)), ValueError, '`bias` must have an entry for each of 2 kernels, got 3'),
+    (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3), torch.ones(1)), ValueError, '`bias` must have an entry for each of 2 kernels, got 1'),
     (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3).double()), TypeError, '`weight` must have the dtype of `x`, torch.float32, got torch.float64'),
     (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3), padding='full'), ValueError, "`padding` must be 'same', 'valid' or numbers, got 'full'"),
     (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3), stride=2, padding='same'), ValueError, "`stride` must be 1 where `padding` is 'same', got 2"),
@@ -192,4 +194,63 @@ def test_one_by_one_kernels_share_no_memory_with_the_image():
 ])
 def test_it_is_refused_in_words(words, call, error, words_):
     with pytest.raises(error) as e: call()
+    assert words_ in str(e.value)
+
+
+@pytest.mark.parametrize('padding', [0, 1])
+def test_laws_of_stride_dilation_groups_and_single_pixels(padding):
+    "Skipped windows, gaps filled with zeros, convolutions side by side, a linear layer at each pixel"
+    x, weight = rand(0, torch.float64, 3, 4, 9, 8), rand(1, torch.float64, 6, 4, 3, 3)
+    every = conv2d(x, weight, padding=padding)
+    for s in (2, 3): same(conv2d(x, weight, stride=s, padding=padding), every[:,:,::s,::s])
+    spread = torch.zeros(6, 4, 5, 5, dtype=x.dtype)
+    spread[:,:,::2,::2] = weight
+    same(conv2d(x, weight, padding=padding, dilation=2), conv2d(x, spread, padding=padding))
+    apart = [conv2d(part, kernels[:,:2], padding=padding) for part,kernels in zip(x.chunk(2, 1), weight.chunk(2), strict=True)]
+    same(conv2d(x, weight[:,:2], padding=padding, groups=2), torch.cat(apart, 1))
+    mix, bias = weight[:,:,:1,:1], rand(2, torch.float64, 6)
+    same(conv2d(x, mix, bias), F.linear(x.movedim(1, -1), mix.flatten(1), bias).movedim(-1, 1))
+
+
+def test_when_the_image_moves_the_output_moves():
+    x, weight = rand(0, torch.float64, 2, 3, 9, 8), rand(1, torch.float64, 4, 3, 3, 2)
+    same(conv2d(x.roll((2, 1), (2, 3)), weight)[:,:,2:,1:], conv2d(x, weight)[:,:,:-2,:-1])
+
+
+def test_a_pixel_gets_a_gradient_from_each_window_that_it_lies_in():
+    x = torch.zeros(1, 3, 3, requires_grad=True)
+    im2col(x, 2).sum().backward()
+    same(x.grad, torch.tensor([[[1., 2, 1], [2, 4, 2], [1, 2, 1]]]))
+
+
+def test_columns_of_three_by_three_take_nine_times_the_memory_of_the_images():
+    x = torch.ones(5, 2, 28, 28)
+    assert im2col(x, 3, padding=1).numel()==9*x.numel()
+
+
+def test_settings_are_checked_once():
+    "At most three checks for each call: of images, of weights, and of all settings at once"
+    x, weight, bias = torch.ones(2, 4, 8, 8), torch.ones(6, 2, 3, 3), torch.ones(6)
+    layer, calls = Conv2d(4, 6, 3, (2, 1), 1, groups=2), []
+    def note(frame, event, _):
+        if event=='call' and frame.f_code.co_filename.endswith('checks.py') and frame.f_code.co_name.startswith('check_'): calls.append(frame.f_code.co_name)
+    for call,n in ((lambda: layer(x), 1), (lambda: conv2d(x, weight, bias, (2, 1), 'valid', 1, 2), 2), (lambda: im2col(x, (3, 2), 2), 1)):
+        calls.clear()
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try: call()
+        finally: sys.setprofile(before)
+        assert calls==['check_axes']*n
+
+
+@pytest.mark.parametrize('call,words_', [
+    (lambda: Conv2d(3, 8, 3)(torch.ones(1, 1, 5, 5)), '`x` must have 3 channels, got 1'),
+    (lambda: Conv2d(3, 8, 3)(torch.ones(1, 3, 5, 5).double()), '`x` must have the dtype of the layer, torch.float32, got torch.float64'),
+    (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3), 'bias'), '`bias` must be a tensor with axes (o), got str'),
+    (lambda: conv2d(torch.ones(1, 1, 5, 5), torch.ones(2, 1, 3, 3), torch.ones(2, 1)), '`bias` must have axes (o), got shape (2, 1)'),
+    (lambda: im2col(torch.ones(1, 1, 5, 5), 3, padding='same'), "`padding` must be a list of integers, got 'same'"),
+    (lambda: conv_settings(3, channels={'in_channels': 3}, groups=2), '`groups` must divide `in_channels`, 3, got 2'),
+])
+def test_more_is_refused_in_words(words, call, words_):
+    with pytest.raises((TypeError, ValueError)) as e: call()
     assert words_ in str(e.value)

@@ -201,10 +201,10 @@ def test_a_convolution_wants_floats_where_pytorchs_takes_whole_and_complex_numbe
 def test_an_image_without_a_pixel_is_refused_where_pytorch_takes_some():
     nothing = torch.ones(2, 0, 4, 4), torch.ones(3, 0, 3, 3)
     assert nn.functional.conv2d(*nothing).shape==(2, 0, 2, 2)
-    with pytest.raises(ValueError, match=r'`x.shape\[-3\]` must be an integer of at least 1, got 0'): conv2d(*nothing)
+    with pytest.raises(ValueError, match=r'`x` must have axes .*, none of them empty, got shape \(2, 0, 4, 4\)'): conv2d(*nothing)
     no_rows = torch.ones(0, 1, 0, 5), torch.ones(1, 1, 3, 3)
     assert nn.functional.conv2d(*no_rows, padding=2).shape==(0, 1, 2, 7)
-    with pytest.raises(ValueError, match=r'`x.shape\[-2\]` must be an integer of at least 1, got 0'): conv2d(*no_rows, padding=2)
+    with pytest.raises(ValueError, match=r'`x` must have axes .*, none of them empty, got shape \(0, 1, 0, 5\)'): conv2d(*no_rows, padding=2)
 
 
 def test_a_stride_is_one_number_or_two_where_pytorch_takes_a_list_of_one():

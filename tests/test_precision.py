@@ -94,7 +94,7 @@ def test_dtypes_and_values_are_pytorchs_with_and_without_autocast(name, low):
 @pytest.mark.parametrize('name', ['softmax', 'log_softmax', 'softplus'])
 def test_a_gpu_under_autocast_keeps_32_bits_of_an_exponential(monkeypatch, name):
     "As PyTorch's documentation of autocast says; the meta device stands for the GPU"
-    monkeypatch.setattr(act, '_autocast', lambda x: True)
+    monkeypatch.setattr(act, 'under_autocast', lambda x: True)
     fn = (lambda x: act.softplus(x)) if name=='softplus' else (lambda x: getattr(act, name)(x, 1))
     assert fn(logits.bfloat16().to('meta')).dtype==torch.float32
     assert fn(logits.bfloat16()).dtype==torch.bfloat16

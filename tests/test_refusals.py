@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lesson8lib.checks import check_range
-from lesson8lib.collab import DotProductBias, RatingsData
+from lesson8lib.collab import DotProductBias, RatingsData, sigmoid_range
 from lesson8lib.data import Vocab
 from lesson8lib.embedding import Embedding, create_params, one_hot
 from lesson8lib.show import show_images, show_matrix, show_points
@@ -49,7 +49,15 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
     (lambda: RatingsData.from_df(TABLE, item='user'), ValueError, "`user`, `item` and `rating` must be three columns, got ['user', 'user', 'rating']"),
     (lambda: RatingsData.from_df(TABLE, seed=-1), ValueError, '`seed` must be an integer of at least 0, got -1'),
     (lambda: RatingsData.from_df(pd.concat([TABLE, TABLE.user], axis=1)), ValueError, '`df` must have columns of different names'),
-    (lambda: RatingsData.from_df(TABLE, valid_pct=1), ValueError, '`valid_pct` must be less than 1'),
+    (lambda: RatingsData.from_df(TABLE[::2]), ValueError, "`df['user']` must name at least two users, got only 'ann'"),
+    (lambda: table(title='tea'), ValueError, "`df['title']` must name at least two items, got only 'tea'"),
+    (lambda: table(rating=[None, *range(7)]), ValueError, "`df['rating']` must have a value in every row, got 1 missing"),
+    (lambda: DotProductBias(3, 3, y_range=(5.5, 0)), ValueError, '`y_range` must go from a lower to a higher number, got (5.5, 0)'),
+    (lambda: DotProductBias(3, 3)(torch.tensor([[3, 1]])), IndexError, '`x[:,0] (users)` must lie in 0…2, got 1 outside: 3'),
+    (lambda: DotProductBias(3, 3)(torch.tensor([[1, -1]])), IndexError, '`x[:,1] (items)` must lie in 0…2, got 1 outside: -1'),
+    (lambda: sigmoid_range(torch.ones(2), 5, 1), ValueError, '`high` must be greater than `low`, got low=5, high=1'),
+    (lambda: sigmoid_range(torch.ones(2), 5, 5), ValueError, '`high` must be greater than `low`, got low=5, high=5'),
+    (lambda: RatingsData.from_df(TABLE, valid_pct=1), ValueError, '`valid_pct` must be a finite number in [0, 1), got 1'),
     # names
     (lambda: Vocab('abc'), TypeError, "`items` must be a column of names, got one text, 'abc'"),
     (lambda: Vocab([1, 2]).index([3, 3, 4, 1]), KeyError, '2 unknown items: 3, 4'),
@@ -62,7 +70,7 @@ def table(**columns): return RatingsData.from_df(TABLE.assign(**columns))
     # training
     (lambda: sgd_step(torch.ones(2, requires_grad=True), .1), TypeError, '`params` must be a list of parameters, got one tensor'),
     (lambda: list(batches((torch.ones(3), torch.ones(2)), 2)), ValueError, '`tensors` must be of one length, got lengths [3, 2]'),
-    (lambda: list(batches((), 2)), ValueError, '`tensors` must hold at least one tensor, got none'),
+    (lambda: list(batches((), 2)), ValueError, '`tensors` must not be empty, got none'),
     (lambda: evaluate(torch.nn.Identity(), (torch.ones(3), torch.ones(3)), torch.nn.MSELoss(reduction='none')), ValueError,
      '`loss` must give one number, got shape (3,): take its mean'),
     (lambda: evaluate(torch.nn.Identity(), (torch.ones(3), torch.ones(3)), lambda p, y: 0.), TypeError, '`loss` must give a tensor, got float'),

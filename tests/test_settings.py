@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from lesson8lib import activations as act
+from lesson8lib import collab
 from lesson8lib.checks import check_interval, check_list
 from lesson8lib.checks import test_same as same
 from lesson8lib.cnn import SmallCNN, as_digit, conv_block
@@ -171,3 +172,18 @@ def test_a_range_is_a_list():
 def test_it_is_refused_in_words(call, error, said):
     with pytest.raises(error) as e: call()
     assert said in str(e.value)
+
+
+@pytest.mark.parametrize('model', [DotProduct(3, 3, 2, (0, 5)), DotProductBias(3, 3, 2)])
+def test_settings_are_checked_once_and_a_forward_checks_its_pairs_only(model, monkeypatch):
+    "The axes, and the indices of both columns"
+    called = []
+    def spied(name, fn):
+        def spy(*args, **options):
+            called.append(name)
+            return fn(*args, **options)
+        return spy
+    for name,fn in list(vars(collab).items()):
+        if name.startswith('check_'): monkeypatch.setattr(collab, name, spied(name, fn))
+    model(torch.tensor([[1, 2]]))
+    assert called==['check_axes', 'check_index', 'check_index']

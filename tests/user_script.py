@@ -33,6 +33,8 @@ digits = data.Digits(pixels[:,0], labels)
 logits: Tensor = cnn.SmallCNN(channels=(4, 8), n_out=6).eval()(digits.images)
 field: pooling.ReceptiveField = pooling.receptive_field([convolution.Conv2d(1, 4, 3), nn.ReLU()])
 size: tuple[int, int] = field.size
+windows: convolution.ConvSettings = convolution.conv_settings(3, stride=2, padding=1)
+sides: tuple[int, int, int, int] = windows.padding
 vectors: Tensor = embedding.Embedding(10, 3)(torch.tensor([1, 2]))
 plane: interpret.Components = interpret.pca(torch.rand(9, 4), k=2)
 points: Tensor = plane.points

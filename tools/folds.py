@@ -53,7 +53,7 @@ def fold(
     level = 0
     for cell in cells:
         if cell['cell_type']!='markdown': continue
-        text, after = fold_text(''.join(cell['source']), level)
-        if after or level: cell['source'] = (text+'\n').splitlines(keepends=True)
-        level = after
+        before = ''.join(cell['source'])
+        text, level = fold_text(before, level)
+        if text!=before.rstrip('\n'): cell['source'] = (text+'\n').splitlines(keepends=True)
     if level: cells.append(dict(cell_type='markdown', id='end-fold', metadata={}, source=['</details>\n']))
