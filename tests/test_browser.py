@@ -199,7 +199,7 @@ def test_names_are_not_broken(tab, viewport):
 def test_fold_by_keyboard(tab, site):
     page = tab(with_folds(site))
     fold = page.locator('details.fold').first
-    fold.locator('summary').focus()
+    fold.locator('> summary').focus()
     for is_open in (True, False):
         page.keyboard.press('Enter')
         assert fold.evaluate('el => el.open')==is_open
@@ -212,7 +212,7 @@ def test_fold_is_found(tab, site):
     assert not fold.evaluate('el => el.open')
     page.evaluate('anchor => { location.hash = anchor }', anchor)
     page.wait_for_function("document.querySelector('details.fold').open")
-    assert fold.locator('summary').evaluate(SCREEN)
+    assert fold.locator('> summary').evaluate(SCREEN)
     for hash in (anchor, f':~:text={quote(words)}'):
         page = tab(f'{name}#{hash}')
         page.wait_for_function("document.querySelector('details.fold').open")
