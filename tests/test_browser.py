@@ -258,9 +258,12 @@ def test_phone_has_contents_links_and_search_on_top(tab, scheme):
     page.wait_for_function(f"({SCREEN})(document.activeElement)")
     assert not tab.wrong
 
-def test_desktop_has_contents_beside_the_text(tab):
-    page = tab('dropout.html')
-    assert page.locator('#TOC').evaluate('el => el.checkVisibility()') and not page.locator('.page-top').evaluate('el => el.checkVisibility()')
+@pytest.mark.parametrize('width, beside', [(390, False), (991, False), (992, False), (1100, False), (1199, False), (1200, True), (1280, True), (1920, True)])
+def test_contents_are_in_one_place(tab, width, beside):
+    "Beside the text or below the title; the text keeps a readable width"
+    page = tab('dropout.html', dict(width=width, height=800))
+    for selector, there in (('#TOC', beside), ('.page-top', not beside)): assert page.locator(selector).evaluate('el => el.checkVisibility()')==there
+    assert page.locator('main').evaluate('el => el.clientWidth')>=min(width-40, 640) and page.evaluate(OVERFLOW)<=1
 
 def test_contents_of_the_glossary(tab):
     "Letters, not terms"

@@ -171,7 +171,7 @@ def fix_cell(
 ):
     "A cell as both renderers need it: `source` in lines, links of the site, no directive that would show, no stderr, no widget, nothing for editors"
     without_stderr(cell)
-    for key in (*HIDDEN, 'execution'): cell.get('metadata', {}).pop(key, None)  # a page has a fold there, and no times of a run
+    for key in HIDDEN: cell.get('metadata', {}).pop(key, None)  # a page has a fold there
     src, has_source = source(cell), cell.pop('has_source', False)
     if cell['cell_type']=='markdown':
         # without blank lines around it, Markdown in a folded block stays as it is
