@@ -12,8 +12,6 @@ PAGES = {
     'text',
     'tabular',
     'entity',
-    'conv_matmul',
-    'pooling',
     'recommender',
     'index',
 }
