@@ -10,11 +10,12 @@ import time
 
 import torch
 from common import record, save
+from fastai.layers import AdaptiveConcatPool2d, ConvLayer
 from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from lesson8lib.cnn import SmallCNN, fastai_equivalent, fit_cnn, max_pool_cnn
+from lesson8lib.cnn import SmallCNN, fit_cnn, max_pool_cnn, rebuilt_with
 from lesson8lib.data import Digits, load_mnist
 from lesson8lib.training import accuracy, evaluate, new_generator
 
@@ -46,7 +47,7 @@ def main()->None:
     train, test = load_mnist(), load_mnist('test')
     if '--tune' in sys.argv[1:]: return save('mnist_tuning', tune(train), ('torch', 'fastai'), threads=1)
     few, found = Digits(*(t[:20_000] for t in train)), []
-    plan = [('SmallCNN', small, train, 4), ('SmallCNN', small, few, 3), ('PyTorch and fastai', lambda seed: fastai_equivalent(small(seed)), few, 3),
+    plan = [('SmallCNN', small, train, 4), ('SmallCNN', small, few, 3), ('PyTorch and fastai', lambda seed: rebuilt_with(small(seed), ConvLayer, AdaptiveConcatPool2d), few, 3),
             ('max pooling, dense', lambda seed: max_pool_cnn(10, new_generator(seed)), few, 3)]
     for name,make,digits,epochs in tqdm(plan, desc='models'):
         for seed in SEEDS:

@@ -10,7 +10,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/cnn.html.md"""
 __all__ = ['max_pool_cnn', 'conv_block', 'SmallCNN', 'fit_cnn', 'as_digit']
 
 # %% ../nbs/36_cnn.ipynb #07c00d34
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING
 
@@ -108,20 +108,20 @@ class SmallCNN(nn.Module):
         x = self.head(self.pool(x))  # (b, k, h', w') -> (b, 2k, 1, 1) -> (b, n_out)
         return x.squeeze(1) if x.shape[1]==1 else x
 
-# %% ../nbs/36_cnn.ipynb #903b08cc
-def fastai_equivalent(
+# %% ../nbs/36_cnn.ipynb #c2f2cc1d
+def rebuilt_with(
     model:SmallCNN, # is not changed
-)->nn.Sequential: # copies of its parameters in PyTorch's and fastai's layers
-    "The same network, of PyTorch's and fastai's layers"
-    from fastai.layers import AdaptiveConcatPool2d, ConvLayer
+    block:Callable, # makes a block of channels in, channels out, kernel size, stride
+    pool:Callable, # makes a layer that pools to a given size
+)->nn.Sequential: # with copies of the parameters of `model`
+    "The same network built of other layers, such as fastai's `ConvLayer`"
     blocks = []
     for conv,*_ in model.body:
         sizes = conv.in_channels, conv.out_channels, conv.kernel_size[0]
-        blocks.append(ConvLayer(*sizes, stride=2))
+        blocks.append(block(*sizes, stride=2))
     _, dropout, dense = model.head
     dense = nn.Linear(dense.in_features, dense.out_features)
-    head = nn.Flatten(), nn.Dropout(dropout.p), dense
-    net = nn.Sequential(*blocks, AdaptiveConcatPool2d(1), *head)
+    net = nn.Sequential(*blocks, pool(1), nn.Flatten(), nn.Dropout(dropout.p), dense)
     for theirs,ours in zip(net.parameters(), model.parameters(), strict=True):
         theirs.data = ours.data.clone()
     return net
