@@ -3,6 +3,7 @@
 Modules:
 
 - `lesson8lib.activations`: Which function to put between two layers, and which number to make small: written out, equal to PyTorch's, and measured on real digits
+- `lesson8lib.batchnorm`: Standardize each feature over the mini-batch, then let the network choose its own scale and shift
 - `lesson8lib.checks`: Bad input is refused in words, and two tensors are the same only when everything about them is
 - `lesson8lib.cnn`: A convolutional net the old way and today's, trained on 60,000 digits; what its kernels became, which digits it gets wrong, and what it says of an image of yours
 - `lesson8lib.cold_start`: A new user or item without ratings: five ratings and one linear system are enough
@@ -21,7 +22,7 @@ Modules:
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
 - `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page
-- `lesson8lib.tabular`: What is inside fastai's `TabularModel`, built anew line by line; a net against a random forest on the same tables; and a split that lets the future leak
+- `lesson8lib.tabular`: Embeddings for the categories, normalized numbers, and a network on both: fastai's TabularModel from scratch
 - `lesson8lib.text`: What a poem has to do with films: words become numbers of rows, and the rest of the code stays as it is
 - `lesson8lib.training`: One step of gradient descent, then the loop that fits every model of this library"""
 

@@ -9,7 +9,6 @@ PAGES = {
     'data',
     'show',
     'text',
-    'tabular',
     'entity',
     'conv_matmul',
     'pooling',
@@ -33,8 +32,4 @@ TYPES = {
     '"Recommender" has no attribute "recommend"  [attr-defined]',
     '"Recommender" has no attribute "save"  [attr-defined]',
     '"Recommender" has no attribute "similar"  [attr-defined]',
-    '"TableData" has no attribute "embedding"  [attr-defined]',
-    '"TableData" has no attribute "encode"  [attr-defined]',
-    '"TableData" has no attribute "predict"  [attr-defined]',
-    '"Tensor" not callable  [operator]',
 }
