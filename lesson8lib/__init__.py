@@ -9,7 +9,7 @@ Modules:
 - `lesson8lib.cold_start`: A new user or item without ratings: five ratings and one linear system are enough
 - `lesson8lib.collab`: Predict missing ratings from known ones: latent factors, dot products and biases, on a hundred thousand film ratings
 - `lesson8lib.collab_nn`: Predict ratings with a neural network instead of a dot product, and why the dot product wins
-- `lesson8lib.conv_matmul`: The proof, in letters and in numbers, that a convolution is a matrix with fixed zeros and shared numbers; what follows from it, and what it costs
+- `lesson8lib.conv_matmul`: A convolution is a linear layer in which most weights are fixed at zero and the others are shared
 - `lesson8lib.convolution`: Slide nine weights over an image and find its edges; then let gradient descent find the weights
 - `lesson8lib.data`: Real ratings and real digits, from wherever they can be found, and names turned into row numbers
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
@@ -18,7 +18,7 @@ Modules:
 - `lesson8lib.hybrid`: Metadata and implicit feedback inside the embeddings, and a network beside the dot product
 - `lesson8lib.interpret`: What a trained recommender has learned: item biases, latent factors, and how far to believe them
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
-- `lesson8lib.pooling`: How a grid of activations gets smaller: the largest of four, or every second window; what one number then sees of the image; and is there a bear in the corner?
+- `lesson8lib.pooling`: Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
 - `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page

@@ -11,8 +11,9 @@ from strategies import dtypes, flags, one_or_two, seeds
 from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
 from lesson8lib.convolution import Conv2d
+from lesson8lib.data import Digits
 from lesson8lib.dropout import Dropout
-from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d, receptive_field
+from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, bear_net, bear_pictures, max_pool2d, receptive_field
 from lesson8lib.training import new_generator
 
 some, few = settings(max_examples=500, deadline=None, derandomize=True), settings(max_examples=100, deadline=None, derandomize=True)
@@ -202,16 +203,16 @@ def test_refusals_in_words():
         (lambda: receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Flatten())), ValueError, r'`layers\[1\]` must see a window, got Flatten'),
         (lambda: receptive_field(nn.Linear(3, 3)), ValueError, '`layers` must see a window, got Linear'),
         (lambda: receptive_field([AdaptiveConcatPool2d()]), ValueError, 'got AdaptiveConcatPool2d, which sees the whole image'),
-        (lambda: receptive_field([nn.Sequential(nn.LSTM(1, 1))]), TypeError, r'`layers\[0\]\[0\]` must be a layer that is known'),
+        (lambda: receptive_field([nn.Sequential(nn.LSTM(1, 1))]), TypeError, r'`layers\[0\]\[0\]` must be a known layer'),
         (lambda: receptive_field([nn.Conv2d(1, 1, 3, padding=1, padding_mode='circular')]), ValueError, "must have padding_mode 'zeros', got 'circular'"),
         (lambda: receptive_field([(3, 1, 0, 1, 1)]), ValueError, 'the last ones may be left out'),
         (lambda: receptive_field([(3, 1), (0,)]), ValueError, r'`layers\[1\], kernel_size` must be an integer of at least 1'),
-        (lambda: receptive_field((3, 1, 1)), TypeError, r'`layers\[0\]` must be a layer that is known, .* got int'),
+        (lambda: receptive_field((3, 1, 1)), TypeError, r'`layers\[0\]` must be a known layer .*, got int'),
         (lambda: receptive_field([(nn.Conv2d(1, 1, 3),)]), TypeError, r'`layers\[0\], kernel_size` must be an integer'),
-        (lambda: receptive_field(Skip(nn.Conv2d(1, 1, 3))), TypeError, '`layers` must be a layer that is known, .* got Skip'),
-        (lambda: receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), Blur())), TypeError, r'`layers\[1\]` must be a layer that is known, .* got Blur'),
-        (lambda: receptive_field([Identity()]), TypeError, r'`layers\[0\]` must be a layer that is known, .* got Identity'),
-        (lambda: receptive_field([3]), TypeError, r'`layers\[0\]` must be a layer that is known'),
+        (lambda: receptive_field(Skip(nn.Conv2d(1, 1, 3))), TypeError, '`layers` must be a known layer .*, got Skip'),
+        (lambda: receptive_field(nn.Sequential(nn.Conv2d(1, 1, 3), Blur())), TypeError, r'`layers\[1\]` must be a known layer .*, got Blur'),
+        (lambda: receptive_field([Identity()]), TypeError, r'`layers\[0\]` must be a known layer .*, got Identity'),
+        (lambda: receptive_field([3]), TypeError, r'`layers\[0\]` must be a known layer'),
         (lambda: receptive_field([nn.ConvTranspose2d(1, 1, 3)]), TypeError, 'got ConvTranspose2d'),
     ):
         with pytest.raises(error, match=text): call()
@@ -221,3 +222,24 @@ def test_the_layer_has_nothing_to_learn_and_says_its_size():
     assert not list(AdaptiveConcatPool2d().parameters()) and repr(AdaptiveConcatPool2d((2, None)))=='AdaptiveConcatPool2d(size=(2, None))'
     x = torch.rand(3, 6, 7, generator=new_generator(0))
     same(AdaptiveConcatPool2d(2)(x), AdaptiveConcatPool2d(2)(x[None])[0])
+
+
+@pytest.mark.parametrize('pixels,bears', [(14, 0), (14, 1), (14, 8), (14, 16), (28, 1), (28, 4), (56, 1)])
+def test_every_other_picture_has_the_stated_number_of_bears(pixels, bears):
+    labels = torch.arange(50)%10
+    digits = Digits((labels==3).float()[:,None,None].expand(50, 28, 28).contiguous(), labels)  # a three is black, all others are white
+    x, y = bear_pictures(digits, 7, bears, pixels, new_generator(1))
+    assert x.shape==(7, 1, 56, 56) and y.tolist()==[0, 1, 0, 1, 0, 1, 0]
+    same(x.sum((1, 2, 3)), y*float(bears*pixels**2))
+    again, _ = bear_pictures(digits, 7, bears, pixels, new_generator(1))
+    same(again, x)
+
+
+def test_the_network_of_the_experiment():
+    x = torch.rand(3, 1, 56, 56, generator=new_generator(0))
+    for pool,n_in in ((nn.AdaptiveAvgPool2d(1), 32), (nn.AdaptiveMaxPool2d(1), 32), (AdaptiveConcatPool2d(1), 64)):
+        net, again = bear_net(pool, 4), bear_net(pool, 4)
+        assert net[:-3](x).shape==(3, 32, 7, 7) and net(x).shape==(3, 2) and net[-1].in_features==n_in
+        same(dict(net[0].state_dict()), dict(again[0].state_dict()))
+    digits = Digits(torch.zeros(4, 28, 28), torch.arange(4))
+    with pytest.raises(ValueError, match='`pixels` must be 14, 28 or 56, got 20'): bear_pictures(digits, 4, 1, 20)

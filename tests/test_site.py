@@ -1,14 +1,19 @@
 "The built site, without a browser: links, addresses, sizes, nothing from another host; and the steps of tools/docs.py"
 import ast
+import base64
+import io
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote
 
+import card
 import docs
 import pytest
 import yaml
 from conftest import ROOT
+from PIL import Image
 
 CONFIG = yaml.safe_load((ROOT/'_quarto.yml').read_text(encoding='utf-8'))
 SOURCES = docs.sidebar_pages(CONFIG['website']['sidebar'])
@@ -29,7 +34,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         attrs = {k: v or '' for k,v in attrs}
         self.tags.append((tag, attrs))
-        if attrs.get('id') in self.ids: self.twice.append(attrs['id'])
+        if attrs.get('id') in self.ids and tag!='link': self.twice.append(attrs['id'])  # Quarto's style sheets share theirs
         if 'id' in attrs: self.ids.add(attrs['id'])
         if tag in ('script', 'style', 'title'): self.inside = tag
         if tag in ('pre', 'code'): self.pre += 1
@@ -81,7 +86,7 @@ def foreign(addresses):
 # ---- the site
 def test_pages_are_the_sidebar(site):
     "The site's pages are those of the sidebar, in the reader's order, at addresses without numbers"
-    assert sorted(p.name for p in site.glob('*.html'))==sorted(PAGES)
+    assert sorted(p.name for p in site.glob('*.html'))==sorted([*PAGES, '404.html'])
     for name in PAGES:
         side = [a['href'] for tag,a in parse(site, name).tags if tag=='a' and 'sidebar-item-text' in a.get('class', '') and a.get('href')]
         assert [h.removeprefix('./') for h in side]==PAGES, name
@@ -166,11 +171,36 @@ def test_docstring_address(site, module):
     assert page.is_file() and page.read_text(encoding='utf-8').startswith('# ')
 
 def test_llms_txt(site):
-    "The list of pages for language models names a file for each page"
+    "The list of pages for language models names a file for each page, in the reader's order, with what the page is about"
     text = (site/'llms.txt').read_text(encoding='utf-8')
-    for name in PAGES:
-        copy = name.replace('.html', '.llms.md')
-        assert f'/{copy})' in text and (site/copy).is_file()
+    found = re.findall(r'^- \[([^]]+)\]\((\S+)\): (.+)$', text, re.M)
+    assert [docs.urls()['docs']+name.replace('.html', '.llms.md') for name in PAGES]==[address for _,address,_ in found]
+    for (title, address, about), name in zip(found, PAGES, strict=True):
+        assert (site/address.rpartition('/')[2]).read_text(encoding='utf-8').startswith(f'# {title}\n\n{about}\n'), name
+    sections = [item['section'] for item in CONFIG['website']['sidebar']['contents'] if 'section' in item]
+    assert re.findall('^## (.+)', text, re.M)==sections
+
+@pytest.mark.parametrize('name', [s for s in SOURCES if s.endswith('.ipynb')])
+def test_markdown_copy_keeps_formulas_and_pictures(site, name):
+    "A formula of the notebook stands in the copy, between its `$`; a picture that the copy names is there"
+    copy = (site/f'{Path(docs.final_name(name)).stem}.llms.md').read_text(encoding='utf-8')
+    for cell in json.loads((ROOT/'nbs'/name).read_text(encoding='utf-8'))['cells']:
+        formulas = re.findall(r'(?<![\w$\\`])\$[^$\n`]+\$(?![\w$`])', ''.join(cell['source'])) if cell['cell_type']=='markdown' else []
+        assert not [f for f in formulas if f not in copy and not re.search(rf'^#.*{re.escape(f)}', ''.join(cell['source']), re.M)]
+    for picture in re.findall(r'!\[[^]]*\]\(([^):]+)\)', copy): assert (site/picture).is_file(), picture
+
+@pytest.mark.parametrize('name', PAGES)
+def test_card(site, name):
+    "What a link to the page shows elsewhere: its title, what it is about, a picture that is there"
+    meta = {a.get('property', a.get('name')): a.get('content', '') for tag,a in parse(site, name).tags if tag=='meta'}
+    assert meta['og:title'] and meta['og:description']==meta['description'] and meta['twitter:card']=='summary_large_image'
+    picture = meta['og:image'].removeprefix(docs.urls()['docs'])
+    assert picture!=meta['og:image'] and (site/picture).stat().st_size<300e3
+
+@pytest.mark.parametrize('name', PAGES)
+def test_pictures_have_a_size(site, name):
+    "A PNG of a notebook has two pixels for each one of its place"
+    assert not [a['src'][:60] for tag,a in parse(site, name).tags if tag=='img' and re.match(r'data:image/png|[^:]+_files/.*png$', a.get('src', '')) and not a.get('width')]
 
 def test_api_index(site):
     "Every public name of every module, with what it does, linked to its heading"
@@ -229,7 +259,44 @@ def test_check_pages():
     docs.check_pages(config('a.ipynb'), {'index.ipynb', 'a.ipynb'})
     with pytest.raises(SystemExit, match='b.ipynb: in the sidebar'): docs.check_pages(config('a.ipynb', 'b.ipynb'), {'index.ipynb', 'a.ipynb'})
     with pytest.raises(SystemExit, match='c.ipynb: in nbs'): docs.check_pages(config('a.ipynb'), {'index.ipynb', 'a.ipynb', 'c.ipynb'})
+    docs.check_pages(config('a.ipynb'), {'index.ipynb', 'a.ipynb', '404.qmd'})  # hosts show it, no menu does
     with pytest.raises(SystemExit, match='a.ipynb: twice'): docs.check_pages(config('a.ipynb', 'a.ipynb'), {'index.ipynb', 'a.ipynb'})
+
+def test_picture_sizes(tmp_path):
+    (tmp_path/'a_files').mkdir()
+    Image.new('RGB', (300, 100)).save(png := tmp_path/'a_files'/'b.png')
+    data = 'data:image/png;base64,' + base64.b64encode(png.read_bytes()).decode()
+    for src in ('a_files/b.png', data): assert docs.picture_sizes(f'<img alt="x" src="{src}">', tmp_path)==f'<img width="150" height="50" alt="x" src="{src}">'
+    for other in ('<img src="https://x.y/a_files/b.png">', '<img width="9" src="a_files/b.png">', '<img src="a_files/none.png">', '<img src="images/c.svg">'):
+        assert docs.picture_sizes(other, tmp_path)==other
+
+TITLE = '<header id="title-block-header" class="x"><h1>T</h1></header>'
+
+def test_contents_on_top():
+    "From Quarto's and from smalldocs's table of contents; without their addresses of their own"
+    toc = ('<nav id="TOC" role="doc-toc"><h2 id="toc-title">On this page</h2><ul>\n<li><a href="#a" id="toc-a" class="nav-link" data-scroll-target="#a">A <code>b</code></a>'
+           '<ul class="collapse"><li><a href="#c" class="nav-link">C</a></li></ul></li></ul>'
+           '<div class="quarto-code-links"><h2>Code Links</h2><ul><li><a href="https://x.y/z"><i class="bi bi-github"></i>View source</a></li></ul></div></nav>')
+    new = docs.contents_on_top(f'{toc}<main>{TITLE}<p>').partition(TITLE)[2]
+    assert new==('<nav class="page-top" aria-label="On this page"><details><summary>On this page</summary><ul>\n<li><a href="#a">A <code>b</code></a>'
+                 '<ul><li><a href="#c">C</a></li></ul></li></ul></details><a href="https://x.y/z">View source</a></nav><p>')
+    for without in (f'<main>{TITLE}', toc): assert docs.contents_on_top(without)==without
+
+def test_add_script():
+    assert docs.add_script('<link href="/lib/styles.css"></head>')=='<link href="/lib/styles.css"><script src="/lib/page.js" defer></script></head>'
+    assert docs.add_script('<link href="other.css"></head>')=='<link href="other.css"></head>'
+
+def test_llms_txt_of_a_sidebar(tmp_path):
+    for name in 'abc': (tmp_path/f'{name}.llms.md').write_text(f'# The {name}\n\nAbout {name}\n\nText', encoding='utf-8')
+    sidebar = [dict(text='Home', href='a.ipynb'), dict(section='Last', contents=['c.qmd', 'b.ipynb'])]
+    assert docs.llms_txt(sidebar, tmp_path, URL).splitlines()==[
+        f'- [The a]({URL["docs"]}a.llms.md): About a', '', '## Last', '', f'- [The c]({URL["docs"]}c.llms.md): About c', f'- [The b]({URL["docs"]}b.llms.md): About b']
+
+def test_the_card_is_the_home_pages_figure():
+    "`make prepare` does not draw it: run tools/card.py when name, line or figure of the home page have changed"
+    name, about, figure = card.parts()
+    assert name and about and figure.width>600
+    assert Image.open(io.BytesIO(card.draw())).size==Image.open(ROOT/'nbs/images/card.png').size==(card.WIDTH, card.HEIGHT)
 
 def test_offline():
     "What Quarto and smalldocs load from elsewhere goes; what is the page's own stays"

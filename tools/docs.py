@@ -2,10 +2,11 @@
 
     python tools/docs.py [--renderer auto|quarto|smalldocs] [--serve] [--port N]
 """
-import argparse, ast, hashlib, inspect, json, os, re, shutil, subprocess, sys, tomllib, zipfile
+import argparse, ast, base64, hashlib, inspect, json, os, re, shutil, subprocess, sys, tomllib, zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 from folds import fold
@@ -19,7 +20,8 @@ KATEX_SHA = '79774fa17f7d328252f6dd05688799fa7ee49abebb7cbe09f0cbf6f103352ac2'
 KATEX_DIR = 'djangocms_katex/static/djangocms_katex/vendor/katex/'
 KATEX_CACHE = ROOT/'.cache'/'katex' # `make clean` keeps it: an offline machine could not build the site again
 # options that Quarto needs and smalldocs does without
-QUIET = tuple(f'format.html.{o} is ignored' for o in ('html-math-method', 'respect-user-color-scheme'))
+QUIET = *(f'format.html.{o} is ignored' for o in ('html-math-method', 'respect-user-color-scheme')), 'theme light.scss', 'theme dark.scss'
+MISSING = '404.qmd' # what hosts show for an address without a page
 
 
 def urls(
@@ -84,7 +86,7 @@ def check_pages(
     there:set[str], # names of the pages that exist
 ):
     "Refuse a sidebar that names a missing page or a page twice, and a page that no sidebar names"
-    named = sidebar_pages(config['website']['sidebar'])
+    named, there = sidebar_pages(config['website']['sidebar']), there - {MISSING}
     for wrong, why in ((set(named)-there, 'in the sidebar of _quarto.yml, but not in nbs/'),
                        (there-set(named), 'in nbs/, but not in the sidebar of _quarto.yml'),
                        ({p for p in named if named.count(p)>1}, 'twice in the sidebar of _quarto.yml')):
@@ -316,6 +318,17 @@ def render(
     for w in warnings: print(f'docs: {w}', file=sys.stderr)
     if any('broken link' in w for w in warnings): sys.exit('docs: a link leads nowhere (above)')
 
+def markdown_copies():
+    "Quarto's Markdown copies are made from HTML, without the `$` around formulas: take smalldocs's, made from the notebooks, with their pictures"
+    built, quartos = STAGE/'_docs', STAGE/'_quarto_docs'
+    built.rename(quartos)
+    render('smalldocs')
+    for p in [*built.glob('*.llms.md'), *built.glob('*_files/*.png')]:
+        (quartos/p.relative_to(built)).parent.mkdir(exist_ok=True)
+        shutil.copy(p, quartos/p.relative_to(built))
+    shutil.rmtree(built)
+    quartos.rename(built)
+
 def choose(
     renderer:str, # 'auto', 'quarto' or 'smalldocs'
 )->str:
@@ -325,43 +338,101 @@ def choose(
     return renderer
 
 def offline(
-    html:str, # a rendered page
+    page:str, # a rendered page
 )->str:
     "Nothing from another host: KaTeX from the site, no require.js and jQuery (Quarto adds them wherever an output is HTML)"
-    html = re.sub(r'https://cdn\.jsdelivr\.net/npm/katex@[\d.]+/dist/', 'static/katex/', html)
-    html = re.sub(r'<script\b[^>]*\bsrc="(?:https?:)?//[^"]*(?:require|jquery|polyfill|embed-amd)[^"]*"[^>]*>\s*</script>\n?', '', html)
-    return re.sub(r'<script\b[^>]*>\s*define\(.jquery.,.*?</script>\n?', '', html, flags=re.S)
+    page = re.sub(r'https://cdn\.jsdelivr\.net/npm/katex@[\d.]+/dist/', 'static/katex/', page)
+    page = re.sub(r'<script\b[^>]*\bsrc="(?:https?:)?//[^"]*(?:require|jquery|polyfill|embed-amd)[^"]*"[^>]*>\s*</script>\n?', '', page)
+    return re.sub(r'<script\b[^>]*>\s*define\(.jquery.,.*?</script>\n?', '', page, flags=re.S)
 
 def fix_anchors(
-    html:str, # a rendered page
+    page:str, # a rendered page
     ids:dict[str,set[str]], # the anchors of each page
 )->str:
     "Links to a method that no heading shows lead to its class (`collab.html#dotproductbias.forward`)"
     def fix(m): return m[0] if m[2] in ids.get(m[1], {m[2]}) else f'href="{m[1]}#{m[2].partition(".")[0]}"'
-    return re.sub(r'href="([\w-]+\.html)#([\w.]+\.[\w.]+)"', fix, html)
+    return re.sub(r'href="([\w-]+\.html)#([\w.]+\.[\w.]+)"', fix, page)
 
 def lower_anchors(
-    html:str, # a rendered page
+    page:str, # a rendered page
 )->str:
     "An anchor in lower case before each name that has capitals: nbdev's links from other projects look for it. Not where it would be another name's"
-    ids = re.findall(r'\sid="([^"]+)"', html)
+    ids = re.findall(r'\sid="([^"]+)"', page)
     taken = [i.lower() for i in ids]
     def fix(m):
         name = re.search(r'\sid="([^"]+)"', m[0])
         return m[0] if not name or name[1].islower() or taken.count(name[1].lower())>1 else f'<a id="{name[1].lower()}"></a>{m[0]}'
-    return re.sub(r'<(?:h\d|section)\b[^>]*\bclass="[^"]*\bdoc-name\b[^>]*>', fix, html)
+    return re.sub(r'<(?:h\d|section)\b[^>]*\bclass="[^"]*\bdoc-name\b[^>]*>', fix, page)
+
+def picture_sizes(
+    page:str, # a rendered page
+    folder:Path, # where its files are
+)->str:
+    "A stored PNG has two pixels for each one of its place on the page, which is kept free for it while it loads"
+    def size(m):
+        src = m[1]
+        try: head = base64.b64decode(src.partition(',')[2][:64]) if src.startswith('data:') else (folder/src).read_bytes()[:24]
+        except OSError: return m[0]
+        width, height = (int.from_bytes(head[i:i+4]) for i in (16, 20))
+        return f'{m[0][:4]} width="{width//2}" height="{height//2}"{m[0][4:]}'
+    return re.sub(r'<img\b(?![^>]*\swidth=)[^>]*?\ssrc="(data:image/png;base64,[^"]+|[^":]+_files/[^"]+\.png)"', size, page)
+
+def contents_on_top(
+    page:str, # a rendered page
+)->str:
+    "On a phone there is no room beside the text: the table of contents, folded, and the links to Colab and source stand below the title"
+    toc = re.search(r'<nav id="TOC".*?</nav>', page, re.S)
+    if not toc or 'id="title-block-header"' not in page: return page
+    items, _, links = toc[0].partition('<div class="quarto-code-links">')
+    items = re.search(r'<ul.*</ul>', items, re.S)
+    items = re.sub(r'<(ul|li)\b[^>]*>|<(a href="#[^"]*")[^>]*>', lambda m: f'<{m[1] or m[2]}>', items[0]) if items else ''
+    fold = f'<details><summary>On this page</summary>{items}</details>' if items else ''
+    links = ' '.join(f'<a href="{href}">{text}</a>' for href,text in re.findall(r'<a href="([^"]+)"[^>]*>(?:\s*<i\b[^>]*></i>)?\s*([^<]+)</a>', links))
+    head, title, rest = re.split(r'(<header id="title-block-header".*?</header>)', page, maxsplit=1, flags=re.S)
+    return f'{head}{title}<nav class="page-top" aria-label="On this page">{fold}{links}</nav>{rest}'
+
+def add_script(
+    page:str, # a rendered page
+)->str:
+    "The site's own script, at the address where the page finds its style sheet"
+    found = re.search(r'href="([^"]*)styles\.css"', page)
+    return page.replace('</head>', f'<script src="{found[1]}page.js" defer></script></head>', 1) if found else page
+
+def llms_txt(
+    node, # a value of the sidebar's `contents`
+    folder:Path, # of the built site
+    url:dict[str,str], # see `urls`
+)->str: # Markdown
+    "The pages' Markdown copies, in the sidebar's order and under its headings"
+    out = []
+    for item in node:
+        if isinstance(item, dict) and 'section' in item: out.append(f'\n## {item["section"]}\n\n{llms_txt(item["contents"], folder, url)}')
+        for page in sidebar_pages(item) if not isinstance(item, dict) or 'section' not in item else []:
+            copy = re.sub(r'\.\w+$', '.llms.md', page)
+            title, _, rest = (folder/copy).read_text(encoding='utf-8').removeprefix('# ').partition('\n')
+            about = rest.strip().partition('\n')[0]
+            out.append(f'- [{title}]({url["docs"]}{copy}): {about}\n')
+    return ''.join(out)
 
 def finish(
     renderer:str, # what rendered it
 ):
     "Clean what was rendered, add what hosts and readers ask for, and put it in place as `_docs`"
     built = STAGE/'_docs'
+    if renderer=='quarto': markdown_copies()
     pages = {p.name: offline(p.read_text(encoding='utf-8')) for p in built.glob('*.html')}
-    ids = {name: set(re.findall(r'\sid="([^"]+)"', html)) for name,html in pages.items()}
-    for name, html in pages.items(): (built/name).write_text(lower_anchors(fix_anchors(html, ids)), encoding='utf-8')
+    ids = {name: set(re.findall(r'\sid="([^"]+)"', page)) for name,page in pages.items()}
+    for name, page in pages.items():
+        page = add_script(contents_on_top(picture_sizes(lower_anchors(fix_anchors(page, ids)), built)))
+        if name==MISSING.replace('.qmd', '.html') and renderer=='smalldocs':  # shown at any depth; Quarto writes whole paths
+            page = page.replace('<head>', f'<head><base href="{urlsplit(urls()["docs"]).path}">', 1)
+        (built/name).write_text(page, encoding='utf-8')
     for p in built.glob('*.llms.md'):
         p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', p.read_text(encoding='utf-8')), encoding='utf-8')  # plain Markdown
         shutil.copy(p, built/p.name.replace('.llms.md', '.html.md'))  # the address in each module's docstring
+    config = yaml.safe_load((STAGE/'_quarto.yml').read_text(encoding='utf-8'))['website']
+    head = f'# {config["title"]}\n\n> {config["description"]}\n\n'
+    (built/'llms.txt').write_text(head + llms_txt(config['sidebar']['contents'], built, urls()), encoding='utf-8')
     shutil.copytree(STAGE/'static', built/'static', dirs_exist_ok=True)
     (built/'.nojekyll').write_text(renderer, encoding='utf-8')  # GitHub asks that the file is there; tests ask what rendered the site
     shutil.rmtree(DOCS, ignore_errors=True)

@@ -1,8 +1,9 @@
 """Sections of a notebook that a page shows folded: `### Proof: …`, `### Input checks`, `### Details: …`
 
-In the notebook they are plain headings; on the site, all that follows up to the next heading of the same or a higher level is a collapsed callout.
+In the notebook they are plain headings; on the site, all that follows up to the next heading of the same or a higher level is a `<details>`
+block, which works by mouse and keyboard without a script, and which the browser's own search opens.
 """
-import re
+import html, re
 
 HEADING = re.compile(r'^(#{2,6}) +(\S.*?) *$')
 FOLDED = re.compile(r'(?:Proof|Details): .*|Input checks')
@@ -16,33 +17,43 @@ def anchor(
     slug = re.sub(r'[^\w\s.-]', '', plain).strip().lower()
     return title, re.sub(r'^[^a-z]+', '', re.sub(r'\s+', '-', slug)) or 'section'
 
+def inline(
+    md:str, # a line of Markdown
+)->str: # HTML, since no renderer reads Markdown inside of a block of HTML
+    "Code, links, emphasis and simple formulas of a title"
+    def code(s): return re.sub(r'`([^`]+)`', r'<code>\1</code>', s)
+    out = re.sub(r'\$([^$`]+)\$', r'<i>\1</i>', html.escape(md, quote=False))
+    out = re.sub(r'\[([^]]+)\]\(([^)\s]+?)(\.ipynb)?(#[^)\s]*)?\)', lambda m: f'<a href="{m[2]}{".html" if m[3] else ""}{m[4] or ""}">{m[1]}</a>', out)
+    parts = re.split(r'(`[^`]+`)', out)  # no emphasis within code
+    return code(''.join(p if p.startswith('`') else re.sub(r'(?<!\w)([*_])([^*_]+)\1(?!\w)', r'<em>\2</em>', p) for p in parts))
+
 def fold_text(
     md:str, # a Markdown cell
     level:int, # level of the section that is open; 0 for none
-)->tuple[str, int]: # the text with the marks of callouts, and the level that is open after it
-    "Open a callout at each heading to be folded, and close it at the next heading that ends the section"
+)->tuple[str, int]: # the text with the marks of folds, and the level that is open after it
+    "Open a fold at each heading to be folded, and close it at the next heading that ends the section"
     out, in_code = [], False
     for line in md.splitlines():
         if line.lstrip().startswith(('```', '~~~')): in_code = not in_code
         heading = None if in_code else HEADING.match(line)
         if heading and level and len(heading[1])<=level:
-            out += [':::', '']
+            out += ['</details>', '']
             level = 0
         if heading and not level and FOLDED.fullmatch(heading[2]):
             level = len(heading[1])
             title, slug = anchor(heading[2])
-            line = f'<a id="{slug}" class="fold-anchor"></a>\n\n::: {{.callout-note collapse="true" icon="false"}}\n## {title}\n'
+            line = f'<details id="{slug}" class="fold"><summary>{inline(title)}</summary>\n'
         out.append(line)
     return '\n'.join(out), level
 
 def fold(
     cells:list[dict], # of a notebook, changed in place
 )->None:
-    "Turn the sections to be folded into collapsed callouts"
+    "Turn the sections to be folded into `<details>` blocks"
     level = 0
     for cell in cells:
         if cell['cell_type']!='markdown': continue
         before = ''.join(cell['source'])
         text, level = fold_text(before, level)
         if text!=before.rstrip('\n'): cell['source'] = (text+'\n').splitlines(keepends=True)
-    if level: cells.append(dict(cell_type='markdown', id='end-fold', metadata={}, source=[':::\n']))
+    if level: cells.append(dict(cell_type='markdown', id='end-fold', metadata={}, source=['</details>\n']))

@@ -48,7 +48,7 @@ def readme(
     parts = [f'<!-- Made from {nb.parent.name}/{nb.name} by tools/readme.py: edit that notebook -->']
     for cell in json.loads(nb.read_text(encoding='utf-8'))['cells']:
         first, source = ''.join(cell['source']).lstrip(), text(cell['source'])
-        if cell['cell_type'] == 'raw' or re.match(r'(#\|.*\n)*#\|\s*(hide|default_exp)\b', first) or not source: continue
+        if cell['cell_type'] == 'raw' or re.match(r'(#\|.*\n)*#\|\s*(hide|default_exp|echo: false)\b', first) or not source: continue
         if cell['cell_type'] == 'markdown': parts.append(prose(source, url))
         else: parts += [fence(source, 'python'), *outputs(cell)]
     return '\n\n'.join(parts) + '\n'

@@ -10,8 +10,6 @@ PAGES = {
     'show',
     'text',
     'entity',
-    'conv_matmul',
-    'pooling',
     'activations',
     'cnn',
     'recommender',
