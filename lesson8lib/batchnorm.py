@@ -49,7 +49,8 @@ def _check_vectors(x, vectors:dict, training:bool)->None:
     n, f = check_axes(x, 'b f', 'x', kind='float')
     if f<1: raise ValueError('`x` must have at least one column, got none')
     if training and n==1:
-        raise ValueError('`x` must hold at least 2 rows in training, for a variance, got 1')
+        raise ValueError('`x` must hold at least 2 rows in training, '
+                         'since one has no variance, got 1')
     # 16-bit features may come with 32-bit statistics
     dtypes = (x.dtype, torch.float32) if x.dtype.itemsize<4 else (x.dtype,)
     for name,t in vectors.items():

@@ -42,7 +42,8 @@ class Metadata:
             got = f'one text, {columns!r}'
             raise TypeError(f'`columns` must be a list of columns, got {got}')
         self.name, self.used = name, list(columns)
-        if not self.used: raise ValueError('`columns` must name at least one, got none')
+        if not self.used:
+            raise ValueError('`columns` must name at least one column, got none')
         if twice := [c for c in self.used if self.used.count(c)>1]:
             got = f'{twice[0]!r} twice'
             raise ValueError(f'`columns` must name each column once, got {got}')

@@ -450,7 +450,7 @@ class TabularModel(nn.Module):
         layers = check_list(layers, 'layers', low=1, whole=True)
         ps, out_sz = _check_ps(ps, len(layers)), check_size(out_sz, 'out_sz')
         embed_p = check_range(embed_p, 'embed_p', low=0, below=1)
-        self.n_cont = check_size(n_cont, 'n_cont', low=0)
+        n_cont = self.n_cont = check_size(n_cont, 'n_cont', low=0)
         self.y_range = check_interval(y_range, 'y_range')
         if not emb_szs and not n_cont:
             raise ValueError('`emb_szs` or `n_cont` must name a column, got neither')
