@@ -47,7 +47,8 @@ def main()->None:
     train, test = load_mnist(), load_mnist('test')
     if '--tune' in sys.argv[1:]: return save('mnist_tuning', tune(train), ('torch', 'fastai'), threads=1)
     few, found = Digits(*(t[:20_000] for t in train)), []
-    plan = [('SmallCNN', small, train, 4), ('SmallCNN', small, few, 3), ('PyTorch and fastai', lambda seed: rebuilt_with(small(seed), ConvLayer, AdaptiveConcatPool2d), few, 3),
+    def others(seed): return rebuilt_with(small(seed), ConvLayer, AdaptiveConcatPool2d)
+    plan = [('SmallCNN', small, train, 4), ('SmallCNN', small, few, 3), ('PyTorch and fastai', others, few, 3),
             ('max pooling, dense', lambda seed: max_pool_cnn(10, new_generator(seed)), few, 3)]
     for name,make,digits,epochs in tqdm(plan, desc='models'):
         for seed in SEEDS:

@@ -8,9 +8,7 @@ PAGES = {
     'checks',
     'data',
     'show',
-    'collab_nn',
     'text',
-    'tabular',
     'entity',
     'recommender',
     'index',
@@ -18,7 +16,6 @@ PAGES = {
 
 # private names of a module that another file of ours reads
 PRIVATE = {
-    'benchmarks/cold_start.py: collab_nn._rate',
     'benchmarks/entity.py: entity._batch',
 }
 
@@ -31,8 +28,4 @@ TYPES = {
     '"Recommender" has no attribute "recommend"  [attr-defined]',
     '"Recommender" has no attribute "save"  [attr-defined]',
     '"Recommender" has no attribute "similar"  [attr-defined]',
-    '"TableData" has no attribute "embedding"  [attr-defined]',
-    '"TableData" has no attribute "encode"  [attr-defined]',
-    '"TableData" has no attribute "predict"  [attr-defined]',
-    '"Tensor" not callable  [operator]',
 }
