@@ -19,7 +19,7 @@ Modules:
 - `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page
 - `lesson8lib.tabular`: What is inside fastai's `TabularModel`, built anew line by line; a net against a random forest on the same tables; and a split that lets the future leak
-- `lesson8lib.text`: What a poem has to do with films: words become numbers of rows, and the rest of the code stays as it is
+- `lesson8lib.text`: From a poem to a matrix: tokens, a vocabulary, IDs, and the same embeddings as for films
 - `lesson8lib.training`: One step of gradient descent, then the loop that fits every model of this library"""
 
 __version__ = "0.1.0"

@@ -9,7 +9,6 @@ PAGES = {
     'data',
     'show',
     'collab_nn',
-    'text',
     'tabular',
     'activations',
     'cnn',
