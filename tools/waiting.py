@@ -8,15 +8,12 @@ PAGES = {
     'checks',
     'data',
     'show',
-    'text',
-    'entity',
     'recommender',
     'index',
 }
 
 # private names of a module that another file of ours reads
 PRIVATE = {
-    'benchmarks/entity.py: entity._batch',
 }
 
 # what the type checker finds in tests/user_script.py
