@@ -3,7 +3,7 @@
 Modules:
 
 - `lesson8lib.activations`: Which function to put between two layers, and which number to make small: written out, equal to PyTorch's, and measured on real digits
-- `lesson8lib.checks`: Bad input is refused in words, and two tensors are the same only when everything about them is
+- `lesson8lib.checks`: Reject bad input with an error that names the argument, and compare two tensors without being misled
 - `lesson8lib.cnn`: A convolutional net the old way and today's, trained on 60,000 digits; what its kernels became, which digits it gets wrong, and what it says of an image of yours
 - `lesson8lib.collab`: Predict missing ratings from known ones: latent factors, dot products and biases, on a hundred thousand film ratings
 - `lesson8lib.collab_nn`: A net on the same ratings, why it loses, what it is good for: metadata, and users and films that nobody has seen yet
