@@ -337,7 +337,8 @@ def _plain_objects(column, label:str)->'pandas.Series':
     if kind in _times:
         raise TypeError(f'`{label}` holds dates or times ({kind}), and a date of tomorrow is none '
                         'of those learned: make columns of their parts, as '
-                        '`lesson8lib.tabular.date_parts` does, or numbers, as the days since some day')
+                        '`lesson8lib.tabular.date_parts` does, or numbers, as the days since '
+                        'some day')
     if kind=='boolean' and is_full: return column.astype(bool)
     if kind=='integer':
         for dtype in ('int64', 'uint64') if is_full else ('Int64', 'UInt64'):
