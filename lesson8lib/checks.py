@@ -380,7 +380,7 @@ def _plain_column(column, label:str)->'pandas.Series':
 
 # %% ../nbs/00_checks.ipynb #509d5dec
 def check_column(
-    values:Iterable, # a column: of pandas, polars or pyarrow, an array, a tensor, a list
+    values:Iterable, # a column of pandas, polars or pyarrow, an array, a tensor, a list
     label:str, # the column's name, for the error
 )->'pandas.Series': # NumPy's numbers, nullable integers, booleans, text or categories
     """Convert a column to one of a few kinds; integers keep every digit
