@@ -17,7 +17,7 @@ Modules:
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
 - `lesson8lib.pooling`: Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 - `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
-- `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page
+- `lesson8lib.show`: Draw matrices, images, named points and the results of benchmarks in one style
 - `lesson8lib.tabular`: What is inside fastai's `TabularModel`, built anew line by line; a net against a random forest on the same tables; and a split that lets the future leak
 - `lesson8lib.text`: What a poem has to do with films: words become numbers of rows, and the rest of the code stays as it is
 - `lesson8lib.training`: One step of gradient descent, then the loop that fits every model of this library"""
