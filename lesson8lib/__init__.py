@@ -9,7 +9,7 @@ Modules:
 - `lesson8lib.collab_nn`: A net on the same ratings, why it loses, what it is good for: metadata, and users and films that nobody has seen yet
 - `lesson8lib.conv_matmul`: A convolution is a linear layer in which most weights are fixed at zero and the others are shared
 - `lesson8lib.convolution`: Slide nine weights over an image and find its edges; then let gradient descent find the weights
-- `lesson8lib.data`: Real ratings and real digits, from wherever they can be found, and names turned into row numbers
+- `lesson8lib.data`: Map names to indices with a vocabulary, and load real data sets from a verified cache
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
 - `lesson8lib.embedding`: A learned vector for each category, and why looking it up is a matrix product
 - `lesson8lib.entity`: The rows that a net learned for hours, months and airports: put into other models with `EntityEncoder`, and laid beside the calendar and the map
