@@ -24,7 +24,8 @@ from lesson8lib.dropout import Dropout, dropout
 from lesson8lib.embedding import Embedding, one_hot
 from lesson8lib.parameters import Linear, Module, Parameter, Sequential
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d
-from lesson8lib.tabular import TabularModel, batch_norm
+from lesson8lib.batchnorm import batch_norm
+from lesson8lib.tabular import TabularModel
 from lesson8lib.training import _param_groups, fit
 
 pytestmark = pytest.mark.usefixtures('words')

@@ -19,7 +19,8 @@ from lesson8lib.dropout import Dropout, dropout, dropout_mask
 from lesson8lib.embedding import Embedding, create_params, one_hot
 from lesson8lib.parameters import Linear
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d
-from lesson8lib.tabular import TabularModel, batch_norm, lin_bn_drop
+from lesson8lib.batchnorm import batch_norm
+from lesson8lib.tabular import TabularModel, lin_bn_drop
 
 pytestmark = pytest.mark.usefixtures('words')
 logits, images, classes = rand(0, torch.float32, 6, 5), rand(1, torch.float32, 2, 3, 8, 7), torch.arange(6)%5

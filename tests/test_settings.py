@@ -16,7 +16,8 @@ from lesson8lib.dropout import Dropout, dropout, dropout_mask
 from lesson8lib.embedding import Embedding, create_params, one_hot
 from lesson8lib.parameters import Linear, Sequential
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d, receptive_field
-from lesson8lib.tabular import TabularModel, batch_norm, lin_bn_drop
+from lesson8lib.batchnorm import batch_norm
+from lesson8lib.tabular import TabularModel, lin_bn_drop
 from lesson8lib.text import count_pairs
 from lesson8lib.training import new_generator
 
@@ -156,10 +157,10 @@ def test_a_range_is_a_list():
     (lambda: TabularModel([(4, 2)], 1, 1, 3), TypeError, '`layers` must be a list of integers, got 3'),
     (lambda: TabularModel([(4, 2)], 1, 1, None), TypeError, '`layers` must be a list of integers, got None'),
     (lambda: TabularModel([(4, 2)], 1, 1, '12'), TypeError, "`layers` must be a list of integers, got '12'"),
-    (lambda: TabularModel(None, 1, 1, [8]), TypeError, '`emb_szs` must be a list of pairs (rows, numbers in a row), got None'),
-    (lambda: TabularModel((4, 2), 1, 1, [8]), TypeError, '`emb_szs` must hold pairs (rows, numbers in a row), got 4'),
-    (lambda: TabularModel(['42'], 1, 1, [8]), TypeError, "`emb_szs` must hold pairs (rows, numbers in a row), got '42'"),
-    (lambda: TabularModel([(4, 2, 1)], 1, 1, [8]), TypeError, '`emb_szs` must hold pairs (rows, numbers in a row), got (4, 2, 1)'),
+    (lambda: TabularModel(None, 1, 1, [8]), TypeError, '`emb_szs` must be a list of pairs (categories, dimension), got None'),
+    (lambda: TabularModel((4, 2), 1, 1, [8]), TypeError, '`emb_szs` must hold pairs (categories, dimension), got 4'),
+    (lambda: TabularModel(['42'], 1, 1, [8]), TypeError, "`emb_szs` must hold pairs (categories, dimension), got '42'"),
+    (lambda: TabularModel([(4, 2, 1)], 1, 1, [8]), TypeError, '`emb_szs` must hold pairs (categories, dimension), got (4, 2, 1)'),
     (lambda: TabularModel([(4, 0)], 1, 1, [8]), ValueError, '`emb_szs` must be an integer of at least 1, got 0'),
     (lambda: lin_bn_drop(0, 2), ValueError, '`n_in` must be an integer of at least 1, got 0'),
     (lambda: lin_bn_drop(2, 2., p=.1), TypeError, '`n_out` must be an integer of at least 1, got 2.0'),

@@ -16,7 +16,8 @@ from lesson8lib.convolution import Conv2d, conv2d, conv2d_loop, im2col
 from lesson8lib.dropout import Dropout
 from lesson8lib.embedding import Embedding, one_hot
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d
-from lesson8lib.tabular import TabularModel, batch_norm
+from lesson8lib.batchnorm import batch_norm
+from lesson8lib.tabular import TabularModel
 from lesson8lib.training import new_generator
 
 pytestmark = [pytest.mark.usefixtures('words', 'quiet'), pytest.mark.filterwarnings('ignore')]
