@@ -20,7 +20,7 @@ Modules:
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
 - `lesson8lib.pooling`: Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
-- `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
+- `lesson8lib.recommender`: Recommendations from your own table of ratings: fit, predict, explain, new users, evaluate, save
 - `lesson8lib.show`: Draw matrices, images, named points and the results of benchmarks in one style
 - `lesson8lib.tabular`: Embeddings for the categories, normalized numbers, and a network on both: fastai's TabularModel from scratch
 - `lesson8lib.text`: What a poem has to do with films: words become numbers of rows, and the rest of the code stays as it is
