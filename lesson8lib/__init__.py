@@ -2,10 +2,10 @@
 
 Modules:
 
-- `lesson8lib.activations`: Which function to put between two layers, and which number to make small: written out, equal to PyTorch's, and measured on real digits
+- `lesson8lib.activations`: A simple non-linear function between two linear layers: why a network needs one, which one to choose, and what it does to the gradient
 - `lesson8lib.batchnorm`: Standardize each feature over the mini-batch, then let the network choose its own scale and shift
 - `lesson8lib.checks`: Reject bad input with an error that names the argument, and compare two tensors without being misled
-- `lesson8lib.cnn`: A convolutional net the old way and today's, trained on 60,000 digits; what its kernels became, which digits it gets wrong, and what it says of an image of yours
+- `lesson8lib.cnn`: Convolutions, batch normalization, pooling, dropout and a dense layer, trained on 60,000 digits, and then shown a photo
 - `lesson8lib.cold_start`: A new user or item without ratings: five ratings and one linear system are enough
 - `lesson8lib.collab`: Predict missing ratings from known ones: latent factors, dot products and biases, on a hundred thousand film ratings
 - `lesson8lib.collab_nn`: Predict ratings with a neural network instead of a dot product, and why the dot product wins
@@ -17,6 +17,7 @@ Modules:
 - `lesson8lib.entity`: The rows that a net learned for hours, months and airports: put into other models with `EntityEncoder`, and laid beside the calendar and the map
 - `lesson8lib.hybrid`: Metadata and implicit feedback inside the embeddings, and a network beside the dot product
 - `lesson8lib.interpret`: What a trained recommender has learned: item biases, latent factors, and how far to believe them
+- `lesson8lib.losses`: One number that says how wrong the predictions are: cross-entropy for classes, mean squared or mean absolute error for quantities
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
 - `lesson8lib.pooling`: Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it

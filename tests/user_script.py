@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import cnn, cold_start, collab, collab_nn, convolution, data, dropout, embedding, entity, hybrid, interpret, parameters, pooling, popularity, recommender, tabular, training
+from lesson8lib import activations, cnn, cold_start, collab, collab_nn, convolution, data, dropout, embedding, entity, hybrid, interpret, losses, parameters, pooling, popularity, recommender, tabular, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -31,6 +31,8 @@ net = nn.Sequential(convolution.Conv2d(1, 4, 3, padding='same'), nn.ReLU(), drop
 history: pd.DataFrame = training.fit(net, (pixels, labels), loss=nn.functional.cross_entropy, epochs=1, bs=3, progress=False)
 digits = data.Digits(pixels[:,0], labels)
 logits: Tensor = cnn.SmallCNN(channels=(4, 8), n_out=6).eval()(digits.images)
+scores: Tensor = activations.MLP(activations.mish, (784, 20, 6))(pixels.flatten(1))
+loss: Tensor = losses.cross_entropy(scores, labels, label_smoothing=.1)
 field: pooling.ReceptiveField = pooling.receptive_field([convolution.Conv2d(1, 4, 3), nn.ReLU()])
 size: tuple[int, int] = field.size
 windows: convolution.ConvSettings = convolution.conv_settings(3, stride=2, padding=1)
