@@ -14,7 +14,7 @@ Modules:
 - `lesson8lib.data`: Map names to indices with a vocabulary, and load real data sets from a verified cache
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
 - `lesson8lib.embedding`: A learned vector for each category, and why looking it up is a matrix product
-- `lesson8lib.entity`: The rows that a net learned for hours, months and airports: put into other models with `EntityEncoder`, and laid beside the calendar and the map
+- `lesson8lib.entity`: What a network learns about hours, months and airports, and how other models can use it
 - `lesson8lib.hybrid`: Metadata and implicit feedback inside the embeddings, and a network beside the dot product
 - `lesson8lib.interpret`: What a trained recommender has learned: item biases, latent factors, and how far to believe them
 - `lesson8lib.losses`: One number that says how wrong the predictions are: cross-entropy for classes, mean squared or mean absolute error for quantities
@@ -24,7 +24,7 @@ Modules:
 - `lesson8lib.recommender`: Recommendations from your own table of ratings: fit, predict, explain, new users, evaluate, save
 - `lesson8lib.show`: Draw matrices, images, named points and the results of benchmarks in one style
 - `lesson8lib.tabular`: Embeddings for the categories, normalized numbers, and a network on both: fastai's TabularModel from scratch
-- `lesson8lib.text`: What a poem has to do with films: words become numbers of rows, and the rest of the code stays as it is
+- `lesson8lib.text`: From a poem to a matrix: tokens, a vocabulary, IDs, and the same embeddings as for films
 - `lesson8lib.training`: One step of gradient descent, then the loop that fits every model of this library"""
 
 __version__ = "0.1.0"

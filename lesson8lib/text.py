@@ -1,6 +1,6 @@
-"""What a poem has to do with films: words become numbers of rows, and the rest of the code stays as it is
+"""From a poem to a matrix: tokens, a vocabulary, IDs, and the same embeddings as for films
 
-From a text to rows of a matrix: `tokenize` finds the words, `numericalize` turns them into row numbers (twin: `fastai.text.data.Numericalize`), and `count_pairs` says which words stand beside each other, and how often, so that a model of ratings can be trained on a text.
+From a text to indices of an embedding: `tokenize` finds the words, `numericalize` replaces them by IDs (fastai equivalent: `fastai.text.data.Numericalize`), and `count_pairs` counts which words occur near each other, so that a model of ratings can be trained on a text.
 
 Docs: https://lesson8lib.github.io/lesson8lib/text.html.md"""
 
@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Int, Integer
 from torch import Tensor
 
-from .checks import check_axes, check_range
+from .checks import check_axes, check_size
 from .data import Vocab
 
 # %% ../nbs/25_text.ipynb #d49c80b9
@@ -27,41 +27,62 @@ _word = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 def tokenize(
     text:str, # any text
 )->list[str]: # its words, in order
-    """Words of a text. A word is a run of letters, with single apostrophes between letters, in lower case; all else separates words
+    """Split a text into words: runs of letters, in lower case
 
-    Made for scripts that put spaces between words and write vowels as letters: not for Chinese, not for Hindi. Raises TypeError for what is no str."""
-    if not isinstance(text, str): raise TypeError(f'`text` must be a str, got {type(text).__name__}')
-    return [word.lower() for word in _word.findall(unicodedata.normalize('NFC', text).replace('’', "'"))]
+    Single apostrophes between letters belong to a word; anything else separates
+    words. Made for scripts that separate words by spaces and write vowels as letters:
+    not for Chinese, not for Hindi. Raises TypeError for anything but a str."""
+    if not isinstance(text, str):
+        raise TypeError(f'`text` must be a str, got {type(text).__name__}')
+    plain = unicodedata.normalize('NFC', text).replace('’', "'")
+    return [word.lower() for word in _word.findall(plain)]
 
 # %% ../nbs/25_text.ipynb #c2b5ec31
 def numericalize(
-    words:Iterable[str], # as `tokenize` gives them
-    vocab:Vocab, # the words that have a row
-    unknown:str='na', # 'na': words that are not in it get row 0; 'raise': refuse them
-)->Int[Tensor, ' n']: # row number of each word
-    "Row numbers of words. Raises KeyError for unknown words if `unknown='raise'`. Twin: `fastai.text.data.Numericalize`"
-    if isinstance(words, str): raise TypeError(f'`words` must be a list of words, got one text, {words[:20]!r}: `tokenize` it first')
-    if not isinstance(words, Iterable): raise TypeError(f'`words` must be a list of words, got {type(words).__name__}')
-    if not isinstance(vocab, Vocab): raise TypeError(f'`vocab` must be a Vocab, got {type(vocab).__name__}')
-    words = list(words)
-    if wrong := [w for w in words if not isinstance(w, str)]: raise TypeError(f'`words` must hold str, got {len(wrong)} of another type, the first being {wrong[0]!r}')
-    return vocab.index(words, unknown)
+    tokens:Iterable[str], # as `tokenize` returns them
+    vocab:Vocab, # the tokens that have an ID
+    unknown:str='na', # for other tokens: 'na' gives them ID 0, 'raise' raises KeyError
+)->Int[Tensor, ' n']: # the ID of each token
+    """Replace tokens by their IDs. fastai equivalent: `fastai.text.data.Numericalize`
+
+    Raises TypeError for a text that has not been split into tokens."""
+    wish = '`tokens` must be a list of str'
+    if isinstance(tokens, str):
+        raise TypeError(f'{wish}, got one text, {tokens[:20]!r}: `tokenize` it first')
+    if not isinstance(tokens, Iterable):
+        raise TypeError(f'{wish}, got {type(tokens).__name__}')
+    if not isinstance(vocab, Vocab):
+        raise TypeError(f'`vocab` must be a Vocab, got {type(vocab).__name__}')
+    tokens = list(tokens)
+    if wrong := [t for t in tokens if not isinstance(t, str)]:
+        got = f'{len(wrong)} of another type, the first being {wrong[0]!r}'
+        raise TypeError(f'{wish}, got {got}')
+    return vocab.index(tokens, unknown)
 
 # %% ../nbs/25_text.ipynb #05ce8c1b
 def count_pairs(
-    rows:Integer[Tensor, ' n'], # row numbers of a text's words, in order; 0 is for unknown ones, which fill their places and are not counted
-    window:int=5, # how far apart two words may be, in words
-)->tuple[Int[Tensor, 'm 2'], Int[Tensor, ' m']]: # row numbers of two words, and how often the first stands within `window` words of the second
-    "Which words stand near each other, before or after, and how often: each pair that does so at least once, in both orders"
-    check_axes(rows, 'n', 'rows', kind='int')
-    window, rows = check_range(window, 'window', low=1, whole=True), rows.long()
-    if len(below := rows[rows<0]): raise IndexError(f'`rows` must be at least 0, got {len(below)} below: {below[:3].tolist()}')
-    steps = range(1, min(window, len(rows)-1)+1)
-    if not steps: return rows.new_empty(0, 2), rows.new_empty(0)
-    words, place = rows.unique(return_inverse=True)  # few numbers, so that a pair of them fits into one
-    first, second = torch.cat([place[:-d] for d in steps]), torch.cat([place[d:] for d in steps])
-    known = (words[first]>0) & (words[second]>0)
-    first, second, n = first[known], second[known], len(words)
+    # IDs of a text's words, in order; 0 is for unknown words, which keep their
+    # positions and are not counted
+    ids:Integer[Tensor, ' n'],
+    window:int=5, # largest distance of two words, in words
+)->tuple[Int[Tensor, 'm 2'], Int[Tensor, ' m']]:
+    """Count how often two words occur within `window` words of each other
+
+    Returns the IDs of each pair that occurs at least once, in both orders, and its
+    count. Raises IndexError for negative IDs."""
+    check_axes(ids, 'n', 'ids', kind='int')
+    window, ids = check_size(window, 'window'), ids.long()
+    if len(below := ids[ids<0]):
+        few = below[:3].tolist()
+        raise IndexError(f'`ids` must be at least 0, got {len(below)} below: {few}')
+    steps = range(1, min(window, len(ids)-1)+1)
+    if not steps: return ids.new_empty(0, 2), ids.new_empty(0)
+    # renumbered without gaps, so that one integer can hold a pair
+    known, small = ids.unique(return_inverse=True)
+    first = torch.cat([small[:-d] for d in steps])
+    second = torch.cat([small[d:] for d in steps])
+    counted = (known[first]>0) & (known[second]>0)
+    first, second, n = first[counted], second[counted], len(known)
     both = torch.cat([first*n+second, second*n+first])
     pairs, counts = both.unique(return_counts=True)
-    return words[torch.stack([pairs//n, pairs%n], 1)], counts  # (m) -> (m, 2)
+    return known[torch.stack([pairs//n, pairs%n], 1)], counts  # (m) -> (m, 2)

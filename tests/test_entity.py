@@ -291,7 +291,7 @@ def test_a_batch_of_one_is_avoided(n):
     ({'columns': [True]}, {}, TypeError, '`columns` must be an integer in [0, 2], got True'),
     ({'layers': 8}, {}, TypeError, '`layers` must be a list of integers, got 8'),
     ({'layers': None}, {}, TypeError, '`layers` must be a list of integers, got None'),
-    ({'emb_szs': 5}, {}, TypeError, "`emb_szs` must be a dictionary, a width for each column, as {'city': 3}, got 5"),
+    ({'emb_szs': 5}, {}, TypeError, "`emb_szs` must be a dictionary of embedding dimensions, as {'city': 3}, got 5"),
     ({'emb_szs': [3]}, {}, TypeError, '`emb_szs` must be a dictionary'),
     ({'emb_szs': {'size': 2}}, {}, KeyError, "1 unknown column to encode: 'size'"),
     ({'columns': ['city']}, {'city_0': 1.}, ValueError, "`X` must have columns of other names: 'city_0' would come out twice"),
@@ -308,7 +308,7 @@ def test_bad_input_is_refused_in_words(words, options, change, error, said):
     (['a', 1]*30, TypeError, '`y` must hold values of one kind, all text or all numbers, got a mixture'),
     (['a', 'b', None]*20, ValueError, '`y` must have a value in every row, got 20 missing'),
     (pd.date_range('2011', periods=60), TypeError, '`y` holds dates or times (datetime64)'),
-    (np.arange(60)*1e300, ValueError, '`y` must hold numbers whose deviation float64 can hold, got inf: scale it first'),
+    (np.arange(60)*1e300, ValueError, '`y` must hold numbers whose standard deviation float64 can hold, got inf: scale it first'),
 ])
 def test_a_bad_target_is_refused_in_words(words, target, error, said):
     with pytest.raises(error) as e: EntityEncoder(['city'], **QUICK).fit(table()[0], pd.Series(target, dtype=object if 'a' in list(target) else None))
@@ -347,7 +347,7 @@ def test_another_table_is_refused(words, change, error, said):
 def test_a_bar_only_if_asked_for(monkeypatch):
     df, y = table()
     asked = []
-    monkeypatch.setattr(entity, 'fit_net', lambda *args, progress, **kwargs: asked.append(progress) or fit(*args, progress=False, **kwargs))
+    monkeypatch.setattr(entity, 'fit_network', lambda *args, progress, **kwargs: asked.append(progress) or fit(*args, progress=False, **kwargs))
     for progress in (False, True): EntityEncoder(['city'], progress=progress, **QUICK).fit(df, y)
     assert asked==[False, True]
 

@@ -235,7 +235,7 @@ def test_pairs_of_words_are_counted_exactly(rows, window, dtype):
 
 def test_negative_rows_are_not_counted():
     for rows in ([2, -1], [-1], [2**63-1, -1]):
-        with pytest.raises(IndexError, match=r'`rows` must be at least 0, got 1 below: \[-1\]'): count_pairs(torch.tensor(rows))
+        with pytest.raises(IndexError, match=r'`ids` must be at least 0, got 1 below: \[-1\]'): count_pairs(torch.tensor(rows))
 
 
 def test_a_refused_state_changes_nothing():

@@ -70,13 +70,13 @@ def test_an_epoch_of_a_table_beside_fastai():
 
 
 def test_embeddings_of_a_table_in_other_models():
-    results = load('entity')
-    assert len(results['seeds'])>=5
+    def found(metric, model, **setting):
+        return {r['seed']: r['value'] for r in load('entity')['results'] if (r['metric'], r['model'])==(metric, model) and setting.items() <= r['setting'].items()}
     for model in ('kNN', 'random forest'):
-        runs = results['scores']['rmse_log'][model]
-        assert all(e<n for e,n in zip(runs['embeddings'], runs['row numbers'], strict=True)), model
-    air = results['airports']
-    assert min(air['trained']['distance'])>air['untrained']['double-centered SVD']['distance'] and air['p']['distance']<=.001
+        ours, integers = (found('rmse_log', model, encoding=e) for e in ('embeddings', 'integer codes'))
+        assert len(ours)>=5 and ours.keys()==integers.keys() and all(ours[s]<integers[s] for s in ours), model
+    trained, svd = (found('spearman', model, by='distance') for model in ('network', 'double-centered SVD'))
+    assert min(trained.values())>svd[0] and found('mantel p', 'network', by='distance')[0]<=.001
 
 
 def test_our_convolutions_beside_pytorchs():
