@@ -1,15 +1,16 @@
-"""Newcomers in MovieLens-100K: users and films held out whole, predicted from metadata, or after five ratings
+"""Cold start in MovieLens-100K: users and films held out completely, predicted from metadata, or after five ratings
 
 Seed s draws a tenth of the users (or films), and which five ratings of each may be seen; it also starts the models. All methods are judged
 on the same rows, all of them clipped to 1 … 5. `python benchmarks/cold_start.py` takes some minutes.
 """
 import torch
-from common import save
+from common import record, save
 from torch.nn.functional import mse_loss
 from tqdm import tqdm
 
 from lesson8lib.collab import DotProductBias, RatingsData
-from lesson8lib.collab_nn import HybridCollab, Metadata, _rate, fold_in
+from lesson8lib.cold_start import fold_in
+from lesson8lib.hybrid import HybridCollab, Metadata, rate_embeddings
 from lesson8lib.data import load_movielens
 from lesson8lib.training import evaluate, fit, new_generator
 
@@ -56,7 +57,7 @@ def after_five(model, data, x, y, seen, meta)->torch.Tensor:
         mine = x[:,0]==u
         row = torch.cat([torch.atleast_1d(part) for part in
                          fold_in(model, data, x[mine&seen,1], y[mine&seen], meta=None if meta is None else meta[u], noise=noise)])
-        pred[mine] = _rate(row.expand(int(mine.sum()), -1), items[x[mine,1]], model)
+        pred[mine] = rate_embeddings(row.expand(int(mine.sum()), -1), items[x[mine,1]], model)
     return pred
 
 
@@ -83,7 +84,7 @@ def users(data, meta, seed:int)->dict:
     told = linear(meta[0], data.train[0][:,0], data.train[1]-mean-film[data.train[0][:,1]], 1000)
     folded = {name: rmse(after_five(m, data, x, y, seen, known)[rest], y[rest]) for name,m,known in
               (('fold_in, DotProductBias', model, None), ('fold_in, HybridCollab', hybrid, meta[0]))}
-    def judge(pred): return rmse(pred[rest], y[rest])  # the five ratings seen are nobody's task
+    def judge(pred): return rmse(pred[rest], y[rest])  # not the five ratings seen
     means = {'global mean': judge(mean.expand(len(y))), 'film mean': judge(mean+film[x[:,1]])}
     return {KNOWN: means | {'film mean, linear in metadata': judge(mean+film[x[:,1]]+told[x[:,0]]), 'HybridCollab': judge(guess[who,x[:,1]])},
             FIVE: means | {'film mean and user mean': judge(mean+film[x[:,1]]+user[x[:,0]])} | folded}
@@ -112,11 +113,11 @@ def main()->None:
     data = RatingsData.from_df(tables.ratings, valid_pct=0.)
     meta = [Metadata(tables.users, 'user', ['age', 'sex', 'occupation']).encode(tables.users, data.users),
             Metadata(tables.items, 'title', ['year', 'genres']).encode(tables.items, data.items)]
-    results = {}
+    results = []
     for seed in tqdm(SEEDS, desc='seeds'):
-        for what,found in (users(data, meta, seed) | films(data, meta, seed)).items():
-            for name,value in found.items(): results.setdefault(what, {}).setdefault(name, []).append(value)
-    save('cold_start', {'seeds': list(SEEDS), 't': T, 'baselines': BASELINES, 'rmse': results}, packages=('torch', 'numpy', 'pandas'))
+        for task,found in (users(data, meta, seed) | films(data, meta, seed)).items():
+            results += [record(name, 'rmse', value, seed, task=task) for name,value in found.items()]
+    save('cold_start', results, ('torch', 'numpy', 'pandas'), t=T, baselines=BASELINES)
 
 
 if __name__ == '__main__': main()

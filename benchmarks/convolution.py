@@ -11,11 +11,11 @@ import warnings
 import torch
 import torch.nn.functional as F
 from common import record, save
-from mnist import twin
+from fastai.layers import AdaptiveConcatPool2d, ConvLayer
 from torch import nn
 from tqdm import tqdm
 
-from lesson8lib.cnn import SmallCNN
+from lesson8lib.cnn import SmallCNN, rebuilt_with
 from lesson8lib.conv_matmul import conv_matrix
 from lesson8lib.convolution import Conv2d, conv2d, conv2d_loop, im2col
 from lesson8lib.data import load_mnist
@@ -111,8 +111,9 @@ def cnn(bs:int)->list[dict]:
     theirs.load_state_dict(ours.state_dict())
     def loss(out): F.cross_entropy(out, y).backward()
     taken = rounds({'ours': there_and_back(ours, x, loss), 'PyTorch': there_and_back(theirs, x, loss)}, 2*CNN_ROUNDS)
-    small, its_twin = SmallCNN(generator=new_generator(0)), twin(0)
-    trained = rounds({'ours': there_and_back(small, x, loss), 'PyTorch': there_and_back(its_twin, x, loss)}, CNN_ROUNDS)
+    small = SmallCNN(generator=new_generator(0))
+    reference = rebuilt_with(small, ConvLayer, AdaptiveConcatPool2d)
+    trained = rounds({'ours': there_and_back(small, x, loss), 'PyTorch': there_and_back(reference, x, loss)}, CNN_ROUNDS)
     found = [record('four convolutions', 'ratio', ratio(taken, 'ours', 'PyTorch'), batch=bs)]
     found += [record('SmallCNN', 'ratio', ratio(trained, 'ours', 'PyTorch'), batch=bs)]
     by_round = [p/q for p,q in zip(taken['ours'], taken['PyTorch'], strict=True)]

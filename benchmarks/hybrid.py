@@ -6,12 +6,13 @@ training rows of the splits with seeds 100 and 101. `python benchmarks/hybrid.py
 import time
 
 import torch
-from common import save
+from common import record, save
 from torch import nn
 from tqdm import tqdm
 
 from lesson8lib.collab import DotProductBias, RatingsData
-from lesson8lib.collab_nn import CollabNN, HybridCollab, Metadata, emb_sz_rule
+from lesson8lib.collab_nn import CollabNN, emb_sz_rule
+from lesson8lib.hybrid import HybridCollab, Metadata
 from lesson8lib.data import load_movielens
 from lesson8lib.training import fit, new_generator
 
@@ -53,7 +54,7 @@ def models(data, meta, generator)->dict:
 
 def main()->None:
     torch.set_num_threads(1)
-    tables, results = load_movielens(), {}
+    tables, results = load_movielens(), []
     about = Metadata(tables.users, 'user', ['age', 'sex', 'occupation']), Metadata(tables.items, 'title', ['year', 'genres'])
     for seed in tqdm(SEEDS, desc='seeds'):  # all models in each round, so that a slow minute of the machine hits all
         data = RatingsData.from_df(tables.ratings, seed=seed)
@@ -62,9 +63,10 @@ def main()->None:
             model, args = models(data, meta, new_generator(seed))[name]()
             start = time.perf_counter()
             history = fit(model, data.train, data.valid, seed=seed, progress=False, **args)
-            result = results.setdefault(name, {'settings': {'bs': 64, 'wd': .1} | args, 'valid_mse': [], 'seconds': []})
-            for key,value in (('valid_mse', history.valid_loss.iloc[-1]), ('seconds', time.perf_counter()-start)): result[key].append(round(value, 4))
-    save('hybrid', {'seeds': list(SEEDS), 'threads': 1, 'models': results}, packages=('torch', 'numpy', 'pandas'))
+            setting = {'bs': 64, 'wd': .1} | args
+            measured = {'valid_mse': history.valid_loss.iloc[-1], 'seconds': time.perf_counter()-start}
+            results += [record(name, metric, round(float(value), 4), seed, **setting) for metric,value in measured.items()]
+    save('hybrid', results, ('torch', 'numpy', 'pandas'), threads=1)
 
 
 if __name__ == '__main__': main()

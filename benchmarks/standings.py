@@ -24,7 +24,7 @@ from common import RESULTS, save
 from tqdm import tqdm
 
 from lesson8lib.collab import DotProductBias, RatingsData
-from lesson8lib.collab_nn import HybridCollab, Metadata
+from lesson8lib.hybrid import HybridCollab, Metadata
 from lesson8lib.data import load_movielens
 from lesson8lib.training import fit, new_generator
 

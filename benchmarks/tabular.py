@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 import torch
-from common import save
+from common import record, save
 from fastai.tabular.all import Categorify, CategoryBlock, FillMissing, Normalize, TabDataLoader, TabularPandas, tabular_learner
 from fastai.torch_core import set_seed
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
@@ -20,16 +20,13 @@ from tqdm import tqdm
 
 from lesson8lib.data import load_adult, load_bikeshare
 from lesson8lib.tabular import TableData, TabularModel
-from lesson8lib.training import evaluate, fit, new_generator
+from lesson8lib.training import accuracy, evaluate, fit, new_generator
 
 SEEDS, LAYERS = range(5), [200, 100]
 FOREST = {'n_estimators': 100, 'max_features': .5, 'min_samples_leaf': 5}
 BIKE_CATS, BIKE_CONTS = ['hour', 'weekday', 'season', 'holiday', 'workingday', 'weather'], ['temp', 'feels', 'humidity', 'windspeed']
 EPOCHS = {'adult': 3, 'bikeshare': 10}
 BATCHES = {'adult': 512, 'bikeshare': 64}
-
-
-def accuracy(pred, y): return (pred.argmax(1)==y).float().mean()
 
 
 def rmse(pred, y): return (pred-y).square().mean().sqrt()
@@ -83,18 +80,18 @@ def seconds_fastai(adult, data:TableData, valid, bs:int, seed:int)->float:
 def main()->None:
     warnings.filterwarnings('ignore')
     torch.set_num_threads(1)
-    adult, found, timing = load_adult(), {}, {}
+    adult, found = load_adult(), []
     for seed in tqdm(SEEDS, desc='seeds'):  # all models in each round, so that a slow minute of the machine hits all
         data = TableData(adult, 'income', seed=seed)
         tables = {'adult': (data, 'adult')} | {f'bikeshare, {name}': (t, 'bikeshare') for name,t in bike_tables(seed).items()}
         for name,(table,kind) in tables.items():
-            for model,score in scores(table, kind, seed).items(): found.setdefault(name, {}).setdefault(model, []).append(round(score, 4))
+            metric = 'rmse' if table.labels is None else 'accuracy'
+            found += [record(model, metric, round(score, 4), seed, table=name) for model,score in scores(table, kind, seed).items()]
         order = torch.randperm(len(adult), generator=new_generator(seed))[:len(adult)//5]
         for bs in (64, 512):
-            for name,seconds in (('ours', seconds_ours(data, bs, seed)), ('fastai', seconds_fastai(adult, data, order, bs, seed))):
-                timing.setdefault(f'batch {bs}', {}).setdefault(name, []).append(round(seconds, 4))
-    save('tabular', {'seeds': list(SEEDS), 'threads': 1, 'layers': LAYERS, 'scores': found, 'epoch_seconds': timing},
-         ('torch', 'fastai', 'scikit-learn', 'numpy', 'pandas'))
+            seconds = {'ours': seconds_ours(data, bs, seed), 'fastai': seconds_fastai(adult, data, order, bs, seed)}
+            found += [record(model, 'epoch seconds', round(value, 4), seed, table='adult', bs=bs) for model,value in seconds.items()]
+    save('tabular', found, ('torch', 'fastai', 'scikit-learn', 'numpy', 'pandas'), threads=1, layers=LAYERS)
 
 
 if __name__ == '__main__': main()

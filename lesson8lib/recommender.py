@@ -25,7 +25,7 @@ from torch import Tensor
 
 from .checks import check_interval, check_range, check_table
 from .collab import DotProductBias, RatingsData, check_ratings, sigmoid_range
-from .collab_nn import fold_in as solve_row
+from .cold_start import fold_in as solve_row
 from .data import Vocab
 from .interpret import nearest
 from .training import fit, new_generator

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from strategies import flags, rand, seeds
 
 from lesson8lib.checks import test_same as same
-from lesson8lib.tabular import batch_norm
+from lesson8lib.batchnorm import batch_norm
 
 many = settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 all_dtypes = st.sampled_from([torch.float64, torch.float32, torch.bfloat16, torch.float16])

@@ -15,16 +15,18 @@ from fastai.torch_core import norm_bias_params
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from lesson8lib.activations import cross_entropy, gelu, leaky_relu, log_softmax, mae, mse, relu, sigmoid, softmax, softplus, tanh
+from lesson8lib.activations import gelu, leaky_relu, relu, sigmoid, softplus, tanh
 from lesson8lib.collab import DotProductBias, RatingsData
 from lesson8lib.collab_nn import CollabNN
 from lesson8lib.convolution import Conv2d, conv2d, conv2d_loop
 from lesson8lib.data import Vocab
 from lesson8lib.dropout import Dropout, dropout
 from lesson8lib.embedding import Embedding, one_hot
+from lesson8lib.losses import cross_entropy, log_softmax, mae, mse, softmax
 from lesson8lib.parameters import Linear, Module, Parameter, Sequential
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d
-from lesson8lib.tabular import TabularModel, batch_norm
+from lesson8lib.batchnorm import batch_norm
+from lesson8lib.tabular import TabularModel
 from lesson8lib.training import _param_groups, fit
 
 pytestmark = pytest.mark.usefixtures('words')
@@ -305,7 +307,7 @@ def test_mse_and_mae_refuse_shapes_and_types_that_pytorch_makes_fit():
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             assert theirs(pred, target).ndim==0
-        with pytest.raises(ValueError, match=r'`target` must have the shape of `pred`, \(4, 1\), got \(4,\): PyTorch would stretch'): ours(pred, target)
+        with pytest.raises(ValueError, match=r'`target` must have the shape of `pred`, \(4, 1\), got \(4,\), which PyTorch would broadcast'): ours(pred, target)
         assert theirs(torch.arange(4), target)==0  # the prediction may be integers, if the target is not
         with pytest.raises(TypeError, match='`pred` must hold floating-point numbers, got torch.int64'): ours(torch.arange(4), target)
     assert nn.functional.mse_loss(target, target>0)>0

@@ -20,7 +20,9 @@ from torch import nn
 from lesson8lib.checks import check_column, check_index, check_list, check_range, check_table, holds_times, merges_in_float32, unknown_names
 from lesson8lib.checks import test_same as same
 from lesson8lib.collab import DotProductBias, RatingsData
-from lesson8lib.collab_nn import CollabNN, HybridCollab, Metadata, Rows, emb_sz_rule, fold_in
+from lesson8lib.cold_start import fold_in
+from lesson8lib.collab_nn import CollabNN, emb_sz_rule
+from lesson8lib.hybrid import HybridCollab, Metadata, MetaEmbedding
 from lesson8lib.data import Vocab
 from lesson8lib.entity import EntityEncoder
 from lesson8lib.interpret import nearest, pca
@@ -341,7 +343,7 @@ def test_booleans_are_no_numbers_and_no_indices(true):
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int8, torch.int16, torch.int32])
 def test_indices_of_any_integer_dtype_are_no_mask(dtype):
     i = torch.tensor([1, 0, 2])
-    rows = Rows(3, 2, seen=torch.tensor([[1, 1], [2, 1], [1, 2]]).to(dtype), n_others=3)
+    rows = MetaEmbedding(3, 2, seen=torch.tensor([[1, 1], [2, 1], [1, 2]]).to(dtype), n_others=3)
     same(rows(i.to(dtype)), rows(i))
     same(rows(i.to(dtype), i.to(dtype)), rows(i, i))
     data = RatingsData.from_df(ratings())
@@ -530,7 +532,7 @@ def test_who_rated_what_takes_memory_by_the_rating():
 def test_company_is_the_mean_of_all_but_the_pair_itself(n_others):
     "Both ways to add them up give what a dense table of users times items gives"
     pairs = torch.randint(0, 7, (40, 2), generator=new_generator(0))
-    rows = Rows(7, 3, seen=pairs, n_others=n_others, generator=new_generator(1))
+    rows = MetaEmbedding(7, 3, seen=pairs, n_others=n_others, generator=new_generator(1))
     index, other = torch.randint(0, 7, (2, 20), generator=new_generator(2))
     met = torch.zeros(7, 7).index_put(tuple(pairs.T), torch.ones(40))
     met = met/met.sum(1, keepdim=True).clamp(min=1).sqrt()
@@ -540,7 +542,7 @@ def test_company_is_the_mean_of_all_but_the_pair_itself(n_others):
         same(found, rows.own[index]+wanted@rows.from_seen[:7], rtol=1e-5, atol=1e-6)
         a, b = (torch.autograd.grad((res**2).sum(), rows.from_seen)[0][:7] for res in (found, rows.own[index]+wanted@rows.from_seen[:7]))
         same(a, b, rtol=1e-4, atol=1e-6)
-    assert rows(index[:0], other[:0]).shape==(0, 3) and Rows(3, 2, seen=torch.zeros(0, 2).long(), n_others=4)(torch.tensor([1])).shape==(1, 2)
+    assert rows(index[:0], other[:0]).shape==(0, 3) and MetaEmbedding(3, 2, seen=torch.zeros(0, 2).long(), n_others=4)(torch.tensor([1])).shape==(1, 2)
 
 
 # as in fastai's own tests

@@ -10,6 +10,7 @@ from strategies import rand
 from torch import nn
 
 from lesson8lib import activations as act
+from lesson8lib import losses
 from lesson8lib.checks import test_same as same
 from lesson8lib.cnn import SmallCNN, as_digit
 from lesson8lib.collab import DotProduct, DotProductBias, sigmoid_range
@@ -19,7 +20,8 @@ from lesson8lib.dropout import Dropout, dropout, dropout_mask
 from lesson8lib.embedding import Embedding, create_params, one_hot
 from lesson8lib.parameters import Linear
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d
-from lesson8lib.tabular import TabularModel, batch_norm, lin_bn_drop
+from lesson8lib.batchnorm import batch_norm
+from lesson8lib.tabular import TabularModel, lin_bn_drop
 
 pytestmark = pytest.mark.usefixtures('words')
 logits, images, classes = rand(0, torch.float32, 6, 5), rand(1, torch.float32, 2, 3, 8, 7), torch.arange(6)%5
@@ -43,15 +45,15 @@ def seeded(fn):
 PAIRS = {  # ours, PyTorch's, inputs
     **{name: (getattr(act, name), getattr(torch if name in ('sigmoid', 'tanh') else F, name), (logits,))
        for name in ('relu', 'leaky_relu', 'sigmoid', 'tanh', 'softplus', 'gelu', 'silu', 'mish')},
-    'softmax': (lambda x: act.softmax(x, 1), lambda x: F.softmax(x, 1), (logits,)),
-    'log_softmax': (lambda x: act.log_softmax(x, 1), lambda x: F.log_softmax(x, 1), (logits,)),
-    'cross_entropy': (act.cross_entropy, F.cross_entropy, (logits, classes)),
-    'cross_entropy of bytes': (act.cross_entropy, F.cross_entropy, (logits, classes.byte())),
-    'cross_entropy, smoothed': (lambda x, y: act.cross_entropy(x, y, .1), lambda x, y: F.cross_entropy(x, y, label_smoothing=.1), (logits, classes)),
-    'cross_entropy of probabilities': (act.cross_entropy, F.cross_entropy, (logits, other.softmax(1))),
-    'cross_entropy of float32': (lambda x: act.cross_entropy(x, other.softmax(1)), lambda x: F.cross_entropy(x, other.softmax(1)), (logits,)),
+    'softmax': (lambda x: losses.softmax(x, 1), lambda x: F.softmax(x, 1), (logits,)),
+    'log_softmax': (lambda x: losses.log_softmax(x, 1), lambda x: F.log_softmax(x, 1), (logits,)),
+    'cross_entropy': (losses.cross_entropy, F.cross_entropy, (logits, classes)),
+    'cross_entropy of bytes': (losses.cross_entropy, F.cross_entropy, (logits, classes.byte())),
+    'cross_entropy, smoothed': (lambda x, y: losses.cross_entropy(x, y, .1), lambda x, y: F.cross_entropy(x, y, label_smoothing=.1), (logits, classes)),
+    'cross_entropy of probabilities': (losses.cross_entropy, F.cross_entropy, (logits, other.softmax(1))),
+    'cross_entropy of float32': (lambda x: losses.cross_entropy(x, other.softmax(1)), lambda x: F.cross_entropy(x, other.softmax(1)), (logits,)),
     **{f'{name}{kind}': (lambda x, f=ours, y=y: f(x, x.flip(0) if y is None else y), lambda x, f=theirs, y=y: f(x, x.flip(0) if y is None else y), (logits,))
-       for name,ours,theirs in (('mse', act.mse, F.mse_loss), ('mae', act.mae, F.l1_loss))
+       for name,ours,theirs in (('mse', losses.mse, F.mse_loss), ('mae', losses.mae, F.l1_loss))
        for kind,y in (('', None), (' of float32', other), (' of float64', other.double()), (' of integers', classes[:,None].expand(6, 5)))},
     'max_pool2d': (lambda x: max_pool2d(x, 3, 2, 1), lambda x: F.max_pool2d(x, 3, 2, 1), (images,)),
     'avg_pool2d': (lambda x: avg_pool2d(x, 3, 2, 1), lambda x: F.avg_pool2d(x, 3, 2, 1), (images,)),
@@ -95,7 +97,7 @@ def test_dtypes_and_values_are_pytorchs_with_and_without_autocast(name, low):
 def test_a_gpu_under_autocast_keeps_32_bits_of_an_exponential(monkeypatch, name):
     "As PyTorch's documentation of autocast says; the meta device stands for the GPU"
     monkeypatch.setattr(act, 'under_autocast', lambda x: True)
-    fn = (lambda x: act.softplus(x)) if name=='softplus' else (lambda x: getattr(act, name)(x, 1))
+    fn = (lambda x: act.softplus(x)) if name=='softplus' else (lambda x: getattr(losses, name)(x, 1))
     assert fn(logits.bfloat16().to('meta')).dtype==torch.float32
     assert fn(logits.bfloat16()).dtype==torch.bfloat16
 
@@ -103,8 +105,8 @@ def test_a_gpu_under_autocast_keeps_32_bits_of_an_exponential(monkeypatch, name)
 def test_losses_of_16_bits_under_autocast_keep_their_digits():
     pred, target = logits.bfloat16(), other.bfloat16()
     with torch.autocast('cpu', torch.bfloat16):
-        for loss,exact in ((act.mse, F.mse_loss), (act.mae, F.l1_loss)): same(loss(pred, target), exact(pred.float(), target.float()))
-        same(act.cross_entropy(pred, classes), F.cross_entropy(pred.float(), classes))
+        for loss,exact in ((losses.mse, F.mse_loss), (losses.mae, F.l1_loss)): same(loss(pred, target), exact(pred.float(), target.float()))
+        same(losses.cross_entropy(pred, classes), F.cross_entropy(pred.float(), classes))
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from lesson8lib.checks import check_axes, check_index
 from lesson8lib.checks import test_same as same
 from lesson8lib.checks import test_same_fn as same_fn
 from lesson8lib.collab import DotProduct, DotProductBias, RatingsData, sigmoid_range
-from lesson8lib.collab_nn import CollabNN, HybridCollab
+from lesson8lib.collab_nn import CollabNN
+from lesson8lib.hybrid import HybridCollab
 from lesson8lib.data import Vocab
 from lesson8lib.embedding import Embedding, create_params, one_hot
 from lesson8lib.interpret import pca
@@ -290,7 +291,7 @@ def test_a_bare_hybrid_is_dot_product_bias(b, n_users, n_items, f, y_range, seed
 
 
 def test_metadata_are_standardized_and_words_counted():
-    from lesson8lib.collab_nn import Metadata
+    from lesson8lib.hybrid import Metadata
     df = pd.DataFrame({'item': ['a', 'b', 'c'], 'year': [1990, 2000, None], 'genres': ['x|y', 'y', '']})
     about, vocab = Metadata(df, 'item', ['year', 'genres']), Vocab(['a', 'b', 'd'])
     assert about.columns==['year', 'genres=x', 'genres=y']

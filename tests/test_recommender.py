@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from sklearn.metrics import ndcg_score
 
 from lesson8lib.collab import DotProductBias, RatingsData
-from lesson8lib.collab_nn import HybridCollab, fold_in
+from lesson8lib.cold_start import fold_in
+from lesson8lib.hybrid import HybridCollab, rate_embeddings
 from lesson8lib.interpret import nearest
 from lesson8lib.recommender import Recommender
 from lesson8lib.training import evaluate, fit, new_generator
@@ -223,7 +224,7 @@ def test_folding_in_finds_the_best_compromise(make, of):
         def cost(row, mean=mean, precision=precision):
             score = sights[:,:-1]@row[:-1]+sights[:,-1]+row[-1]
             pair = (row.expand_as(sights), sights) if of=='user' else (sights, row.expand_as(sights))
-            pred = model.rate(*pair) if isinstance(model, HybridCollab) else score if model.y_range is None else 6*torch.sigmoid(score)
+            pred = rate_embeddings(*pair, model) if isinstance(model, HybridCollab) else score if model.y_range is None else 6*torch.sigmoid(score)
             return float((((stars-pred)**2).sum()/noise + (row-mean)@precision@(row-mean)).detach())
 
         best = cost(row)

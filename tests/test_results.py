@@ -33,20 +33,22 @@ def test_quality_and_speed_beside_fastai():
 
 
 def test_hybrid_beside_the_dot_product():
-    mse = {name: r['valid_mse'] for name,r in load('hybrid')['models'].items()}
-    assert load('hybrid')['seeds']==[0, 1, 2, 3, 4] and mean(mse['HybridCollab'])<=.812
-    assert all(hybrid<=product-.005 for hybrid,product in zip(mse['HybridCollab'], mse['DotProductBias'], strict=True))
+    mse = values('hybrid', 'valid_mse')
+    hybrid, product = mse['HybridCollab'], mse['DotProductBias']
+    assert list(hybrid)==[0, 1, 2, 3, 4] and mean(list(hybrid.values()))<=.812
+    assert all(hybrid[seed]<=product[seed]-.005 for seed in hybrid)
 
 
-def test_newcomers_beside_the_best_baseline():
-    results = load('cold_start')
-    assert len(results['seeds'])>=5
-    for what,ours in (('new users with five ratings', 'fold_in, HybridCollab'), ('new films, known by metadata', 'HybridCollab, hide_items=.5')):
-        table = results['rmse'][what]
-        best = min(results['baselines'][what], key=lambda name: mean(table[name]))
-        gains = [b-o for b,o in zip(table[best], table[ours], strict=True)]
+def test_cold_start_beside_the_best_baseline():
+    stored = load('cold_start')
+    for task,ours in (('new users with five ratings', 'fold_in, HybridCollab'), ('new films, known by metadata', 'HybridCollab, hide_items=.5')):
+        rmse = {}
+        for r in stored['results']:
+            if r['setting']['task']==task: rmse.setdefault(r['model'], {})[r['seed']] = r['value']
+        best = min(stored['about']['baselines'][task], key=lambda name: mean(list(rmse[name].values())))
+        gains = [rmse[best][seed]-rmse[ours][seed] for seed in rmse[ours]]
         spread = (sum((g-mean(gains))**2 for g in gains)/(len(gains)-1)/len(gains))**.5
-        assert mean(gains)>results['t']*spread
+        assert len(gains)>=5 and mean(gains)>stored['about']['t']*spread
 
 
 def test_standings():
@@ -59,7 +61,9 @@ def test_standings():
 
 
 def test_an_epoch_of_a_table_beside_fastai():
-    seconds = load('tabular')['epoch_seconds']['batch 64']
+    seconds = {}
+    for r in load('tabular')['results']:
+        if r['metric']=='epoch seconds' and r['setting']['bs']==64: seconds.setdefault(r['model'], []).append(r['value'])
     assert median(seconds['fastai'])>=3*median(seconds['ours'])
 
 
@@ -80,8 +84,9 @@ def test_our_convolutions_beside_pytorchs():
 
 
 def test_all_of_mnist():
-    runs = load('mnist')['runs']['SmallCNN, all digits']
-    assert len(runs['accuracy'])==5 and min(runs['accuracy'])>=.99 and max(runs['seconds'])<=90
+    runs = [r for r in load('mnist')['results'] if r['model']=='SmallCNN' and r['setting']['digits']==60_000]
+    scores, seconds = ([r['value'] for r in runs if r['metric']==metric] for metric in ('accuracy', 'seconds'))
+    assert len(scores)==5 and min(scores)>=.99 and max(seconds)<=90
 
 
 def test_ten_million_ratings():

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from lesson8lib import activations as act
+from lesson8lib import losses
 from lesson8lib import collab
 from lesson8lib.checks import check_interval, check_list
 from lesson8lib.checks import test_same as same
@@ -16,7 +17,8 @@ from lesson8lib.dropout import Dropout, dropout, dropout_mask
 from lesson8lib.embedding import Embedding, create_params, one_hot
 from lesson8lib.parameters import Linear, Sequential
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d, receptive_field
-from lesson8lib.tabular import TabularModel, batch_norm, lin_bn_drop
+from lesson8lib.batchnorm import batch_norm
+from lesson8lib.tabular import TabularModel, lin_bn_drop
 from lesson8lib.text import count_pairs
 from lesson8lib.training import new_generator
 
@@ -68,9 +70,9 @@ SETTINGS = [  # what is called, its numeric settings with a value for each; thos
     (Dropout, dict(p=.5)),
     (lambda negative_slope: act.leaky_relu(-x, negative_slope), dict(negative_slope=.5)),
     (lambda beta, threshold: act.softplus(x, beta, threshold), dict(beta=2., threshold=4.)),
-    (lambda dim: act.softmax(logits, dim), dict(dim=1)),
-    (lambda dim: act.log_softmax(logits, dim), dict(dim=-1)),
-    (lambda label_smoothing: act.cross_entropy(logits, target, label_smoothing), dict(label_smoothing=.25)),
+    (lambda dim: losses.softmax(logits, dim), dict(dim=1)),
+    (lambda dim: losses.log_softmax(logits, dim), dict(dim=-1)),
+    (lambda label_smoothing: losses.cross_entropy(logits, target, label_smoothing), dict(label_smoothing=.25)),
     (lambda in_channels, out_channels, kernel_size, stride: conv_block(in_channels, out_channels, kernel_size, stride, **seeded()), dict(in_channels=1, out_channels=2, kernel_size=3, stride=2)),
     (lambda n_out, in_channels, channels, p: SmallCNN(n_out, in_channels, channels, p, **seeded()), dict(n_out=2, in_channels=3, channels=[2, 4], p=.5)),
     (lambda noise: as_digit(digit, noise), dict(noise=.25)),
@@ -117,7 +119,7 @@ def test_a_boolean_is_no_number(call, options, name):
 
 
 @pytest.mark.parametrize('call', [Embedding(3, 2), lambda i: one_hot(i, 3), DotProduct(3, 3, 2), DotProductBias(3, 3, 2), TabularModel([(3, 2), (3, 2)], 0, 1, [4]).eval(), count_pairs,
-                                  lambda i: act.cross_entropy(logits[:2], i[0])])
+                                  lambda i: losses.cross_entropy(logits[:2], i[0])])
 def test_a_mask_is_no_index(call):
     index = torch.tensor([[True, False], [False, True]])
     with pytest.raises(TypeError, match='must hold'): call(index[0] if call is count_pairs else index)
@@ -156,10 +158,10 @@ def test_a_range_is_a_list():
     (lambda: TabularModel([(4, 2)], 1, 1, 3), TypeError, '`layers` must be a list of integers, got 3'),
     (lambda: TabularModel([(4, 2)], 1, 1, None), TypeError, '`layers` must be a list of integers, got None'),
     (lambda: TabularModel([(4, 2)], 1, 1, '12'), TypeError, "`layers` must be a list of integers, got '12'"),
-    (lambda: TabularModel(None, 1, 1, [8]), TypeError, '`emb_szs` must be a list of pairs (rows, numbers in a row), got None'),
-    (lambda: TabularModel((4, 2), 1, 1, [8]), TypeError, '`emb_szs` must hold pairs (rows, numbers in a row), got 4'),
-    (lambda: TabularModel(['42'], 1, 1, [8]), TypeError, "`emb_szs` must hold pairs (rows, numbers in a row), got '42'"),
-    (lambda: TabularModel([(4, 2, 1)], 1, 1, [8]), TypeError, '`emb_szs` must hold pairs (rows, numbers in a row), got (4, 2, 1)'),
+    (lambda: TabularModel(None, 1, 1, [8]), TypeError, '`emb_szs` must be a list of pairs (categories, dimension), got None'),
+    (lambda: TabularModel((4, 2), 1, 1, [8]), TypeError, '`emb_szs` must hold pairs (categories, dimension), got 4'),
+    (lambda: TabularModel(['42'], 1, 1, [8]), TypeError, "`emb_szs` must hold pairs (categories, dimension), got '42'"),
+    (lambda: TabularModel([(4, 2, 1)], 1, 1, [8]), TypeError, '`emb_szs` must hold pairs (categories, dimension), got (4, 2, 1)'),
     (lambda: TabularModel([(4, 0)], 1, 1, [8]), ValueError, '`emb_szs` must be an integer of at least 1, got 0'),
     (lambda: lin_bn_drop(0, 2), ValueError, '`n_in` must be an integer of at least 1, got 0'),
     (lambda: lin_bn_drop(2, 2., p=.1), TypeError, '`n_out` must be an integer of at least 1, got 2.0'),

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lesson8lib.checks import test_same as same
-from lesson8lib.tabular import TableData, TabularModel, batch_norm
+from lesson8lib.batchnorm import batch_norm
+from lesson8lib.tabular import TableData, TabularModel
 from lesson8lib.training import new_generator
 
 few = settings(max_examples=60, deadline=None, derandomize=True)

@@ -9,6 +9,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lesson8lib import activations as act
+from lesson8lib import losses as ls
 from lesson8lib.checks import test_same as same
 from lesson8lib.cnn import SmallCNN
 from lesson8lib.collab import DotProduct, DotProductBias
@@ -16,7 +17,8 @@ from lesson8lib.convolution import Conv2d, conv2d, conv2d_loop, im2col
 from lesson8lib.dropout import Dropout
 from lesson8lib.embedding import Embedding, one_hot
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d
-from lesson8lib.tabular import TabularModel, batch_norm
+from lesson8lib.batchnorm import batch_norm
+from lesson8lib.tabular import TabularModel
 from lesson8lib.training import new_generator
 
 pytestmark = [pytest.mark.usefixtures('words', 'quiet'), pytest.mark.filterwarnings('ignore')]
@@ -63,7 +65,7 @@ def loaded(theirs, ours):
 index, pairs, images, logits, rows = torch.tensor([1, 4, 0]), torch.tensor([[1, 2], [4, 0], [0, 0]]), rand(3, 2, 8, 7), rand(3, 5), rand(3, 4)
 kernels, vectors = (rand(4, 2, 3, 3), rand(4)), (torch.full((4,), .2), torch.full((4,), 1.5), torch.full((4,), 2.), torch.full((4,), -1.))
 functions = [(act.relu, F.relu), (act.leaky_relu, F.leaky_relu), (act.sigmoid, torch.sigmoid), (act.tanh, torch.tanh), (act.softplus, F.softplus), (act.gelu, F.gelu),
-             (act.silu, F.silu), (act.mish, F.mish), (lambda x: act.softmax(x, 1), lambda x: F.softmax(x, 1)), (lambda x: act.log_softmax(x, -1), lambda x: F.log_softmax(x, -1))]
+             (act.silu, F.silu), (act.mish, F.mish), (lambda x: ls.softmax(x, 1), lambda x: F.softmax(x, 1)), (lambda x: ls.log_softmax(x, -1), lambda x: F.log_softmax(x, -1))]
 emb, conv, dot, dot_bias = Embedding(5, 3), Conv2d(2, 4, 3, padding='same', groups=2), DotProduct(5, 5, 3), DotProductBias(5, 5, 3)
 table, cnn = TabularModel([(5, 3), (6, 2)], 4, 2, [6], ps=.2, y_range=(0, 5)).eval(), SmallCNN(4, channels=(4, 6)).eval()
 
@@ -87,7 +89,7 @@ CASES = {  # ours, PyTorch's equivalent (of a whole model: itself, not traced), 
                 Call(lambda x: (F.max_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 2, 2, 1, count_include_pad=False), theirs_concat(x))), (images,)),
     'Dropout in evaluation': (Dropout().eval(), nn.Dropout().eval(), (rows,)),
     'activations': (Call(lambda x: tuple(f(x) for f,_ in functions)), Call(lambda x: tuple(f(x) for _,f in functions)), (logits,)),
-    'losses': (Call(losses({'entropy': act.cross_entropy, 'mse': act.mse, 'mae': act.mae})),
+    'losses': (Call(losses({'entropy': ls.cross_entropy, 'mse': ls.mse, 'mae': ls.mae})),
                Call(losses({'entropy': F.cross_entropy, 'mse': F.mse_loss, 'mae': F.l1_loss})), (logits, index, logits.flip(0))),
     'batch_norm': (Call(lambda x, *v: batch_norm(x, *v, False)), Call(lambda x, *v: F.batch_norm(x, *v, False)), (rows, *vectors)),
     'SmallCNN': (cnn, cnn, (rand(3, 1, 9, 8),)),
@@ -179,7 +181,7 @@ def test_one_compiled_model_takes_batches_of_many_sizes(make, inputs):
 
 def test_what_is_compiled_to_machine_code_is_the_same():
     "PyTorch's own backend, which needs a C++ compiler, with indices, kernels, pooling and a loss in one graph"
-    def loss(x, i): return act.cross_entropy(max_pool2d(conv(x), 4).sum((2, 3))[:,:3]*emb(i), i%3)
+    def loss(x, i): return ls.cross_entropy(max_pool2d(conv(x), 4).sum((2, 3))[:,:3]*emb(i), i%3)
     with torch.no_grad(): same(torch.compile(loss, fullgraph=True)(images, index), loss(images, index), **close)
 
 
@@ -203,7 +205,7 @@ def test_batch_normalization_in_training_keeps_its_statistics_while_compiled():
 
 
 def test_gradients_image_by_image():
-    def loss(w, x): return act.cross_entropy(conv2d(x[None], w, padding=1).mean((2, 3)), torch.tensor([1]))
+    def loss(w, x): return ls.cross_entropy(conv2d(x[None], w, padding=1).mean((2, 3)), torch.tensor([1]))
     def theirs(w, x): return F.cross_entropy(F.conv2d(x[None], w, padding=1).mean((2, 3)), torch.tensor([1]))
     same(*(torch.func.vmap(torch.func.grad(fn), (None, 0))(kernels[0], images) for fn in (loss, theirs)), **close)
 

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import cnn, collab, collab_nn, convolution, data, dropout, embedding, entity, interpret, parameters, pooling, recommender, tabular, training
+from lesson8lib import activations, cnn, cold_start, collab, collab_nn, convolution, data, dropout, embedding, entity, hybrid, interpret, losses, parameters, pooling, popularity, recommender, tabular, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -31,6 +31,8 @@ net = nn.Sequential(convolution.Conv2d(1, 4, 3, padding='same'), nn.ReLU(), drop
 history: pd.DataFrame = training.fit(net, (pixels, labels), loss=nn.functional.cross_entropy, epochs=1, bs=3, progress=False)
 digits = data.Digits(pixels[:,0], labels)
 logits: Tensor = cnn.SmallCNN(channels=(4, 8), n_out=6).eval()(digits.images)
+scores: Tensor = activations.MLP(activations.mish, (784, 20, 6))(pixels.flatten(1))
+loss: Tensor = losses.cross_entropy(scores, labels, label_smoothing=.1)
 field: pooling.ReceptiveField = pooling.receptive_field([convolution.Conv2d(1, 4, 3), nn.ReLU()])
 size: tuple[int, int] = field.size
 windows: convolution.ConvSettings = convolution.conv_settings(3, stride=2, padding=1)
@@ -46,16 +48,17 @@ known: bool = 'Teacup' in vocab and len(vocab) == 4 and vocab[int(rows[0])] == '
 table = collab.RatingsData.from_df(ratings, valid_pct=.25)
 x, y = table.train
 n_users, n_items = len(table.users), len(table.items)
-meta = collab_nn.Metadata(films, 'title', ['year', 'genres'])
+meta = hybrid.Metadata(films, 'title', ['year', 'genres'])
 item_meta: Tensor = meta.encode(films, table.items)
-hybrid = collab_nn.HybridCollab(n_users, n_items, item_meta=item_meta, rated=x, n_factors=2)
-biased, users = collab.DotProductBias(n_users, n_items, 2), collab_nn.Rows(n_users, 3)
-for model in (collab.DotProduct(n_users, n_items, 2), biased, collab_nn.CollabNN((n_users, 2), (n_items, 2), layers=[4]), hybrid):
+both = hybrid.HybridCollab(n_users, n_items, item_meta=item_meta, rated=x, n_factors=2)
+biased, users = collab.DotProductBias(n_users, n_items, 2), hybrid.MetaEmbedding(n_users, 3)
+for model in (collab.DotProduct(n_users, n_items, 2), biased, collab_nn.CollabNN((n_users, 2), (n_items, 2), layers=[4]), both):
     training.fit(model, table.train, epochs=1, progress=False)
     predicted: Tensor = model.eval()(x)
-new_film: Tensor = hybrid.for_new_item(item_meta[1:2])
-rate: Tensor = hybrid.rate(users(torch.tensor([1])), hybrid.items(torch.tensor([1])))
-factors, bias = collab_nn.fold_in(biased, table, torch.tensor([1, 2]), torch.tensor([5., 1.]))
+new_film: Tensor = both.for_new_item(item_meta[1:2])
+rate: Tensor = hybrid.rate_embeddings(users(torch.tensor([1])), both.items(torch.tensor([1])), both)
+half: Tensor = popularity.Weighted(biased)(x, torch.ones(len(x))/2)
+factors, bias = cold_start.fold_in(biased, table, torch.tensor([1, 2]), torch.tensor([5., 1.]))
 
 # recommendations
 def recommend(folder:Path)->recommender.Recommender:

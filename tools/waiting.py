@@ -8,17 +8,12 @@ PAGES = {
     'checks',
     'data',
     'show',
-    'collab_nn',
-    'tabular',
-    'activations',
-    'cnn',
     'recommender',
     'index',
 }
 
 # private names of a module that another file of ours reads
 PRIVATE = {
-    'benchmarks/cold_start.py: collab_nn._rate',
 }
 
 # what the type checker finds in tests/user_script.py
@@ -30,8 +25,4 @@ TYPES = {
     '"Recommender" has no attribute "recommend"  [attr-defined]',
     '"Recommender" has no attribute "save"  [attr-defined]',
     '"Recommender" has no attribute "similar"  [attr-defined]',
-    '"TableData" has no attribute "embedding"  [attr-defined]',
-    '"TableData" has no attribute "encode"  [attr-defined]',
-    '"TableData" has no attribute "predict"  [attr-defined]',
-    '"Tensor" not callable  [operator]',
 }
