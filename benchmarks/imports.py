@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import sys
 
-from common import save
+from common import record, save
 from tqdm import tqdm
 
 import lesson8lib
@@ -27,8 +27,9 @@ def main()->None:
     for _ in tqdm(range(ROUNDS+1), desc='rounds'):
         for m in modules: times[m].append(seconds(m))
     medians = {m: statistics.median(t[1:]) for m,t in times.items()}  # the first round warms the disk's cache
-    save('imports', {'rounds': ROUNDS, 'torch_seconds': round(medians['torch'], 3),
-                     'over_torch_seconds': {m: round(t-medians['torch'], 3) for m,t in medians.items() if m!='torch'}})
+    torch = medians.pop('torch')
+    over = [record(m, 'seconds_over_torch', round(t-torch, 3)) for m,t in medians.items()]
+    save('imports', [record('torch', 'seconds', round(torch, 3)), *over], rounds=ROUNDS)
 
 
 if __name__ == '__main__': main()

@@ -14,13 +14,14 @@ import json
 import sys
 import time
 import warnings
+from importlib.metadata import version
 from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import torch
-from common import RESULTS, save
+from common import RESULTS, record, save
 from tqdm import tqdm
 
 from lesson8lib.collab import DotProductBias, RatingsData
@@ -189,20 +190,20 @@ def tune()->None:
 def main()->None:
     "All installed models on each fold in turn, so that a slow minute of the machine hits all; only those named on the command line, if any"
     there = {name: model for name,model in MODELS.items() if find_spec(model[2]) and (not sys.argv[1:] or any(name.startswith(a) for a in sys.argv[1:]))}
-    found = {name: {'rmse': [], 'seconds': []} for name in there}
+    found = []
     with tqdm(total=5*len(there)) as bar:
         for fold in folds(range(1, 6)):
             for name,(function, args, _) in there.items():
-                for key,value in zip(('rmse', 'seconds'), run(fold, function, args), strict=True): found[name][key].append(value)
+                rmse, seconds = run(fold, function, args)
+                found += [record(name, 'rmse', rmse, fold=fold.number), record(name, 'seconds', seconds, fold=fold.number)]
                 bar.update()
-    file = RESULTS/'standings.json'
-    old = json.loads(file.read_text(encoding='utf-8')) if file.exists() else {'models': {}, 'about': {'versions': {}}}
-    found = {name: found.get(name) or old['models'].get(name) for name in MODELS if name in found or name in old['models']}
+    file, order = RESULTS/'standings.json', list(MODELS)
+    old = json.loads(file.read_text(encoding='utf-8')) if file.exists() else {'results': [], 'about': {'versions': {}}}
+    found += [r for r in old['results'] if r['model'] in MODELS and r['model'] not in there]
+    found.sort(key=lambda r: (order.index(r['model']), r['metric'], r['setting']['fold']))
     peers = {'surprise': 'scikit-surprise', 'cmfrec': 'cmfrec', 'lenskit': 'lenskit', 'myfm': 'myfm', 'fastai': 'fastai'}
-    save('standings', {'folds': [1, 2, 3, 4, 5], 'threads': 1, 'models': found}, packages=('torch', 'numpy', *(p for m,p in peers.items() if find_spec(m))))
-    new = json.loads(file.read_text(encoding='utf-8'))
-    new['about']['versions'] = old['about']['versions'] | new['about']['versions']  # what other environments brought
-    file.write_text(json.dumps(new, indent=1)+'\n', encoding='utf-8')
+    packages = ('torch', 'numpy', *(p for m,p in peers.items() if find_spec(m)))
+    save('standings', found, threads=1, versions=old['about']['versions'] | {p: version(p) for p in packages})  # with those of other environments
 
 
 if __name__ == '__main__':

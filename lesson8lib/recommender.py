@@ -1,6 +1,6 @@
-"""Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
+"""Recommendations from your own table of ratings: fit, predict, explain, new users, evaluate, save
 
-A recommender for any table of explicit ratings: a `Recommender` is fitted, predicts, recommends, finds what is similar, explains, greets newcomers, is judged, saved and loaded. Explicit ratings are stars or points that people gave; clicks and purchases, which know no dislike, need other models.
+A recommender for any table of explicit ratings: `Recommender` fits a model, predicts ratings, recommends items, finds similar items, explains its predictions, serves new users, evaluates, saves and loads. Explicit ratings are stars or points that people gave; clicks and purchases, which contain no dislikes, need other models.
 
 Docs: https://lesson8lib.github.io/lesson8lib/recommender.html.md"""
 
@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from fastcore.basics import patch
 from jaxtyping import Float
 from torch import Tensor
 
-from .checks import check_interval, check_range, check_table
-from .collab import DotProductBias, RatingsData, check_ratings, sigmoid_range
+from .checks import check_interval, check_range, check_size, check_table
 from .cold_start import fold_in as solve_row
+from .collab import DotProductBias, RatingsData, check_ratings, sigmoid_range
 from .data import Vocab
 from .interpret import nearest
 from .training import fit, new_generator
@@ -36,22 +35,26 @@ if TYPE_CHECKING: import pandas
 class Recommender:
     """Recommendations from a table of explicit ratings, by `DotProductBias`
 
-    Names of users and items are str or int. pandas and polars tables will do."""
+    IDs of users and items are str or int. Tables are of pandas, polars or Arrow."""
     def __init__(self,
-        n_factors:int=50, # numbers in a row
-        epochs:int=5, # rounds through all ratings
+        n_factors:int=50, # number of latent factors
+        epochs:int=5, # passes through all ratings
         lr:float=5e-3, # highest learning rate
         wd:float=.1, # weight decay
-        bs:int|None=None, # ratings in a batch; by the number of ratings if None: 512 for 80,000
-        y_range:tuple[float, float]|None=None, # lowest and highest prediction; an eighth wider than the ratings if None
+        # ratings in a mini-batch; by the number of ratings if None: 512 for 80,000
+        bs:int|None=None,
+        # lowest and highest prediction; an eighth wider than the ratings if None
+        y_range:tuple[float, float]|None=None,
         user:str='user', # column of users
         item:str='item', # column of items
         rating:str='rating', # column of ratings
-        seed:int=42, # of first weights and order of training
+        seed:int=42, # of the initial weights and the order of training
     ):
-        self.n_factors, self.epochs = (check_range(value, name, low=1, whole=True) for value,name in ((n_factors, 'n_factors'), (epochs, 'epochs')))
-        self.bs = None if bs is None else check_range(bs, 'bs', low=1, whole=True)
-        self.lr, self.wd, self.seed = check_range(lr, 'lr', above=0), check_range(wd, 'wd', low=0), check_range(seed, 'seed', low=0, whole=True)
+        self.n_factors = check_size(n_factors, 'n_factors')
+        self.epochs = check_size(epochs, 'epochs')
+        self.bs = None if bs is None else check_size(bs, 'bs')
+        self.lr, self.wd = check_range(lr, 'lr', above=0), check_range(wd, 'wd', low=0)
+        self.seed = check_size(seed, 'seed', low=0)
         self.y_range = check_interval(y_range, 'y_range')
         self.user, self.item, self.rating = user, item, rating
         self.model = None
@@ -60,8 +63,34 @@ class Recommender:
     def load(cls,
         path:str|Path, # file that `save` has written
     )->'Recommender':
-        "Read a saved recommender; no code in the file is run. Raises FileNotFoundError, and ValueError for a file that is no such or is damaged"
+        """Read a saved recommender; no code in the file is run
+
+        Raises FileNotFoundError, and ValueError for a file that is damaged or is not a
+        saved recommender."""
         return _load(cls, path)
+
+    def save(self,
+        path:str|Path, # file to write, as 'ratings.safetensors'
+    )->Path: # the file
+        """Write everything learned into one file of numbers
+
+        The file also contains the ratings: they say what each user has rated."""
+        from safetensors.torch import save_file
+        model, (x, y) = _fitted(self), self.data.train
+        tensors = {name: p.detach().contiguous() for name,p in model.named_parameters()}
+        tensors |= {'x': x.int(), 'y': y}
+        settings = {k: getattr(self, k) for k in _settings}
+        sides = {'users': self.data.users, 'items': self.data.items}
+        names = {k: [v[i] for i in range(1, len(v))] for k,v in sides.items()}
+        about = json.dumps({'settings': settings, 'range': model.y_range, **names})
+        if not Path(path).parent.is_dir() or Path(path).is_dir():
+            raise ValueError('`path` must be a file in a folder that exists, '
+                             f'got {path}')
+        header = {'lesson8lib': '1', 'about': about, 'sha256': _digest(about, tensors)}
+        try: save_file(tensors, path, header)
+        except Exception as e:
+            raise ValueError(f'`path` could not be written, {path}: {e}') from e
+        return Path(path)
 
     def fit(self,
         df:'pandas.DataFrame', # a row per rating
@@ -69,219 +98,260 @@ class Recommender:
     )->'Recommender': # itself
         "Learn from all rows. Raises as `RatingsData.from_df` does"
         data = RatingsData.from_df(df, self.user, self.item, self.rating, valid_pct=0.)
-        y_range, bs = _fitting(data.train[1], self.y_range, self.rating), self.bs or min(max(2**round(math.log2(len(df)/160 + 1)), 64), 16384)
-        model = DotProductBias(len(data.users), len(data.items), self.n_factors, y_range, generator=new_generator(self.seed))
-        history = fit(model, data.train, epochs=self.epochs, lr=self.lr, wd=self.wd, bs=bs, seed=self.seed, progress=progress, interruptible=False)
-        _settle(model, data.train[0])
-        self.data, self.model, self.history = data, model, history  # only now: a fit that fails leaves what was learned before
+        y_range = _prediction_range(data.train[1], self.y_range, self.rating)
+        bs = self.bs or min(max(2**round(math.log2(len(df)/160 + 1)), 64), 16384)
+        sizes, generator = map(len, data[:2]), new_generator(self.seed)
+        model = DotProductBias(*sizes, self.n_factors, y_range, generator=generator)
+        history = fit(
+            model, data.train, epochs=self.epochs, lr=self.lr, wd=self.wd, bs=bs,
+            seed=self.seed, progress=progress, interruptible=False)
+        _set_typical(model, data.train[0])
+        # assigned last, so that a fit that fails keeps the model there was
+        self.data, self.model, self.history = data, model, history
         return self
 
+    def predict(self,
+        df:'pandas.DataFrame', # a row for each pair of user and item
+        # 'raise': unknown IDs raise KeyError; 'na': they are treated as typical ones
+        unknown:str='raise',
+    )->'pandas.Series': # predicted ratings, with the index of `df`
+        """Predict a rating for each row
+
+        Raises KeyError for unknown users and items, and for missing columns."""
+        import pandas as pd
+        df, model = check_table(df, [self.user, self.item], fewest=0), _fitted(self)
+        x = _indices(self, df, unknown)
+        with torch.no_grad(): preds = [model(part) for part in x.split(65536)]
+        dtype = str(model.user_bias.dtype).removeprefix('torch.')
+        values = torch.cat(preds) if preds else []
+        return pd.Series(values, index=df.index, name='prediction', dtype=dtype)
+
+    def recommend(self,
+        user:str|Integral, # ID of the user
+        n:int=10, # largest number of items
+        exclude_seen:bool=True, # leave out items that the user has rated?
+        min_ratings:int=0, # leave out items with fewer ratings
+    )->'pandas.DataFrame': # prediction and number of ratings of each item, best first
+        "Items with the highest predicted ratings. Raises KeyError for an unknown user"
+        model, row = _fitted(self), _row(self.data.users, user, 'user')
+        check_size(min_ratings, 'min_ratings', low=0)
+        x, _ = self.data.train
+        scores = _scores_of(model, row)
+        allowed = _counts(self)>=min_ratings
+        if exclude_seen: allowed[x[x[:,0]==row,1]] = False
+        return _best(self, scores, allowed, n)
+
+    def similar(self,
+        item:str|Integral, # ID of the item
+        n:int=10, # number of items
+        # leave out items with fewer ratings, whose similarity may be chance; 20, or as
+        # many as the most rated item has, if None
+        min_ratings:int|None=None,
+    )->'pandas.DataFrame': # cosine similarity and number of ratings, most similar first
+        "Items that the same people like. Raises KeyError for an unknown item"
+        model, row = _fitted(self), _row(self.data.items, item, 'item')
+        if min_ratings is None:
+            others = _counts(self)
+            others[row] = 0
+            min_ratings = int(others.max().clamp(max=20))
+        items = self.data.items
+        found = nearest(model, self.data, items[row], n, min_ratings=min_ratings)
+        return found.rename_axis(self.item)
+
+    def explain(self,
+        user:str|Integral, # ID of the user
+        item:str|Integral, # ID of the item
+        n:int=5, # largest number of factors listed one by one; the others are one term
+    )->'pandas.Series': # terms of the score; `.attrs` holds score and prediction
+        """Split a prediction into biases and products of factors
+
+        The terms add up to the score, the prediction before the sigmoid. Raises
+        KeyError for unknown IDs."""
+        import pandas as pd
+        model, u = _fitted(self), _row(self.data.users, user, 'user')
+        i = _row(self.data.items, item, 'item')
+        check_size(n, 'n', low=0)
+        products = (model.user_factors[u]*model.item_factors[i]).detach()
+        largest = products.abs().topk(min(n, self.n_factors)).indices.tolist()
+        rest = products.sum().item() - products[largest].sum().item()
+        biases = [model.user_bias[u].item(), model.item_bias[i].item()]
+        terms = [*biases, *products[largest].tolist(), rest]
+        names = [f'bias of user {user}', f'bias of item {item}']
+        names += [*(f'factor {k}' for k in largest), 'other factors']
+        series = pd.Series(terms, index=names, name='term')
+        prediction = float(_scores_of(model, u)[i])
+        series.attrs = {'score': float(series.sum()), 'prediction': prediction}
+        return series
+
+    def fold_in(self,
+        ratings:Mapping[str|Integral, float], # item -> rating, all by one new user
+        n:int=10, # largest number of recommendations
+        min_ratings:int=0, # leave out items with fewer ratings
+    )->'pandas.DataFrame': # as from `recommend`, without the rated items
+        """Recommendations for a new user, without training
+
+        Raises KeyError for unknown items, ValueError for ratings out of range."""
+        model, low, high = _fitted(self), *self.model.y_range
+        if not isinstance(ratings, Mapping):
+            kind = type(ratings).__name__
+            raise TypeError(f'`ratings` must be a dict of item -> rating, got {kind}')
+        for item,value in ratings.items():
+            check_range(value, f'ratings[{item!r}]', low=low, high=high)
+        rows = self.data.items.index(list(ratings))
+        stars = torch.tensor([float(r) for r in ratings.values()])
+        factors, bias = solve_row(model, self.data, rows, stars)
+        allowed = _counts(self)>=min_ratings
+        allowed[rows] = False
+        return _best(self, _scores(model, factors, bias), allowed, n)
+
+    def evaluate(self,
+        df:'pandas.DataFrame', # ratings that the recommender was not fitted to
+        k:int=10, # length of the lists
+        # lowest rating that counts as a hit; the median of the training ratings if None
+        relevant:float|None=None,
+    )->dict[str,float]: # rmse, mae; ndcg@k, recall@k, coverage@k of the lists
+        """Errors of the predictions, and quality of the lists
+
+        Unknown users and items are treated as typical ones in the errors. The lists
+        leave out the items that a user has rated in training; ndcg and recall are means
+        over the users with at least one hit to be found."""
+        _fitted(self)
+        df = check_ratings(df, self.user, self.item, self.rating, fewest=1)
+        k, dtype = check_size(k, 'k'), torch.get_default_dtype()
+        stars = torch.tensor(df[self.rating].to_numpy(), dtype=dtype)
+        predicted = self.predict(df, unknown='na').to_numpy()
+        error = torch.tensor(predicted, dtype=dtype)-stars
+        if relevant is None: relevant = float(self.data.train[1].median())
+        hits = stars>=check_range(relevant, 'relevant')
+        rmse, mae = error.square().mean().sqrt(), error.abs().mean()
+        lists = _judge_lists(self, _indices(self, df, 'na'), hits, k)
+        return {'rmse': rmse.item(), 'mae': mae.item()} | lists
+
 # %% ../nbs/42_recommender.ipynb #074de2a6
-def _fitting(y:Tensor, y_range, column:str)->tuple[float, float]:
-    "The range of predictions: as asked for, if no rating lies outside; else an eighth wider than the ratings on both sides"
+_settings = ('n_factors', 'epochs', 'lr', 'wd', 'bs', 'y_range', 'user', 'item', 'rating', 'seed')
+
+def _prediction_range(y:Tensor, y_range, column:str)->tuple[float, float]:
+    "As asked for, if it holds all ratings; or else an eighth wider than the ratings on both sides"
     low, high = y.min().item(), y.max().item()
-    if y_range is None: return low-((high-low)/8 or .5), high+((high-low)/8 or .5)
-    if low<y_range[0] or high>y_range[1]: raise ValueError(f'`y_range` must hold all ratings of `df[{column!r}]`, {low} … {high}, got {y_range}')
+    if y_range is None:
+        margin = (high-low)/8 or .5
+        return low-margin, high+margin
+    if low<y_range[0] or high>y_range[1]:
+        raise ValueError(f'`y_range` must hold all ratings of `df[{column!r}]`, {low} … {high}, '
+                         f'got {y_range}')
     return y_range
 
 def _row(vocab:Vocab, name, argument:str)->int:
-    "Row number of one name"
-    if isinstance(name, bool) or not isinstance(name, str|Integral): raise TypeError(f'`{argument}` must be one name, str or int, got {type(name).__name__}')
+    "Index of one ID"
+    if isinstance(name, bool) or not isinstance(name, str|Integral):
+        raise TypeError(f'`{argument}` must be one name, str or int, got {type(name).__name__}')
     return int(vocab.index(name))
 
-def _settle(model:DotProductBias, x:Tensor)->None:
-    "Row 0, for names that are not known, becomes what is typical"
+def _indices(self:Recommender, df, unknown:str)->Tensor:
+    "Indices of users and items, (n, 2)"
+    users, items = (self.data.users, self.user), (self.data.items, self.item)
+    return torch.stack([vocab.index(df[c], unknown) for vocab,c in (users, items)], 1)
+
+def _set_typical(model:DotProductBias, x:Tensor)->None:
+    "Row 0, for unknown IDs, becomes the mean of the rows that were trained"
     for column,side in enumerate(('user', 'item')):
         there = x[:,column].unique()
         for part in ('factors', 'bias'):
             rows = getattr(model, f'{side}_{part}').data
             rows[0] = rows[there].mean(0)
 
-def _fitted(self:'Recommender')->DotProductBias:
-    if self.model is None: raise ValueError('the recommender has learned nothing yet: call `fit`, or `load` a saved one')
+def _fitted(self:Recommender)->DotProductBias:
+    if self.model is None:
+        raise ValueError('the recommender has learned nothing yet: '
+                         'call `fit`, or `load` a saved one')
     return self.model
 
-# %% ../nbs/42_recommender.ipynb #c6527fd5
-@patch
-def predict(self:Recommender,
-    df:'pandas.DataFrame', # a row for each user and item in question
-    unknown:str='raise', # 'raise': refuse names that are not known; 'na': take them for typical ones
-)->'pandas.Series': # predicted ratings, with the index of `df`
-    "What each of these users will give that item. Raises KeyError for unknown names and missing columns"
-    import pandas as pd
-    df, model = check_table(df, [self.user, self.item], fewest=0), _fitted(self)
-    x = torch.stack([self.data.users.index(df[self.user], unknown), self.data.items.index(df[self.item], unknown)], 1)
-    with torch.no_grad(): preds = [model(part) for part in x.split(65536)]
-    return pd.Series(torch.cat(preds) if preds else [], index=df.index, name='prediction', dtype=str(model.user_bias.dtype).removeprefix('torch.'))
-
-# %% ../nbs/42_recommender.ipynb #cca7db49
-@patch
-def recommend(self:Recommender,
-    user:str|Integral, # for whom
-    n:int=10, # how many items, at most
-    exclude_seen:bool=True, # leave out what they have rated?
-    min_ratings:int=0, # leave out what was rated less often
-)->'pandas.DataFrame': # prediction, and how many ratings the item has; best first
-    "The items that this user is expected to rate highest. Raises KeyError for an unknown user"
-    model, row = _fitted(self), _row(self.data.users, user, 'user')
-    check_range(min_ratings, 'min_ratings', low=0, whole=True)
-    x, _ = self.data.train
-    scores = _scores(model, model.user_factors.detach()[row], model.user_bias.detach()[row])
-    allowed = _counts(self)>=min_ratings
-    if exclude_seen: allowed[x[x[:,0]==row,1]] = False
-    return _best(self, scores, allowed, n)
-
-@patch
-def similar(self:Recommender,
-    item:str|Integral, # to what
-    n:int=10, # how many
-    min_ratings:int|None=None, # leave out what was rated less often, since few ratings are alike by chance; 20, or what there is, if None
-)->'pandas.DataFrame': # cosine similarity and number of ratings, most similar first
-    "Items liked by the same people. Raises KeyError for an unknown item"
-    model, row = _fitted(self), _row(self.data.items, item, 'item')
-    count = _counts(self)
-    if min_ratings is None: min_ratings = int(count[torch.arange(len(count))!=row].max().clamp(max=20))
-    return nearest(model, self.data, self.data.items[row], n, min_ratings=min_ratings).rename_axis(self.item)
-
-# %% ../nbs/42_recommender.ipynb #54beb36d
-def _scores(model:DotProductBias, factors:Float[Tensor, ' f'], bias:Float[Tensor, ''])->Float[Tensor, ' n_items']:
-    "Predictions for all items by somebody with these numbers"
+def _scores(
+    model:DotProductBias, factors:Float[Tensor, ' f'], bias:Float[Tensor, ''],
+)->Float[Tensor, ' n_items']:
+    "Predictions for all items, for a user with these factors and this bias"
     res = model.item_factors.detach()@factors + model.item_bias.detach() + bias
     return res if model.y_range is None else sigmoid_range(res, *model.y_range)
 
-def _counts(self:Recommender)->Tensor: return torch.bincount(self.data.train[0][:,1], minlength=len(self.data.items))  # ratings of each item
+def _scores_of(model:DotProductBias, row:int)->Float[Tensor, ' n_items']:
+    "Predictions for all items, for a user by index"
+    return _scores(model, model.user_factors.detach()[row], model.user_bias.detach()[row])
+
+def _counts(self:Recommender)->Tensor:
+    "Number of ratings of each item"
+    return torch.bincount(self.data.train[0][:,1], minlength=len(self.data.items))
 
 def _best(self:Recommender, scores:Tensor, allowed:Tensor, n:int):
     import pandas as pd
-    check_range(n, 'n', low=1, whole=True)
-    allowed[0] = False  # nobody can watch what is unknown
-    count = _counts(self)
+    check_size(n, 'n')
+    allowed[0] = False  # index 0 is no item
     rows = scores.masked_fill(~allowed, -math.inf).topk(min(n, int(allowed.sum()))).indices
-    return pd.DataFrame({'prediction': scores[rows], 'ratings': count[rows]}, index=pd.Index([self.data.items[int(i)] for i in rows], name=self.item))
-
-# %% ../nbs/42_recommender.ipynb #b3812f0c
-@patch
-def explain(self:Recommender,
-    user:str|Integral, # whose
-    item:str|Integral, # opinion of what
-    n:int=5, # how many factors to list one by one, at most; the rest is one term
-)->'pandas.Series': # terms that add up to the score; score and prediction stand in `.attrs`
-    "Why this prediction: biases and products of factors. Raises KeyError for unknown names"
-    import pandas as pd
-    model, u, i = _fitted(self), _row(self.data.users, user, 'user'), _row(self.data.items, item, 'item')
-    check_range(n, 'n', low=0, whole=True)
-    products = (model.user_factors[u]*model.item_factors[i]).detach()
-    largest = products.abs().topk(min(n, self.n_factors)).indices.tolist()
-    names = [f'bias of user {user}', f'bias of item {item}', *(f'factor {k}' for k in largest), 'other factors']
-    rest = products.sum().item() - products[largest].sum().item()
-    series = pd.Series([model.user_bias[u].item(), model.item_bias[i].item(), *products[largest].tolist(), rest], index=names, name='term')
-    series.attrs = {'score': float(series.sum()), 'prediction': float(_scores(model, model.user_factors.detach()[u], model.user_bias.detach()[u])[i])}
-    return series
-
-# %% ../nbs/42_recommender.ipynb #ebe59067
-@patch
-def fold_in(self:Recommender,
-    ratings:Mapping[str|Integral, float], # item -> rating, by one person whom the recommender does not know
-    n:int=10, # how many recommendations
-    min_ratings:int=0, # leave out what was rated less often
-)->'pandas.DataFrame': # as from `recommend`, without what was rated
-    "Recommendations for someone new. Raises KeyError for unknown items, ValueError for ratings outside of the range"
-    model, low, high = _fitted(self), *self.model.y_range
-    if not isinstance(ratings, Mapping): raise TypeError(f'`ratings` must be a dict of item -> rating, got {type(ratings).__name__}')
-    for item,value in ratings.items(): check_range(value, f'ratings[{item!r}]', low=low, high=high)
-    rows = self.data.items.index(list(ratings))
-    factors, bias = solve_row(model, self.data, rows, torch.tensor([float(r) for r in ratings.values()]))
-    allowed = _counts(self)>=min_ratings
-    allowed[rows] = False
-    return _best(self, _scores(model, factors, bias), allowed, n)
-
-# %% ../nbs/42_recommender.ipynb #95a38b62
-@patch
-def evaluate(self:Recommender,
-    df:'pandas.DataFrame', # ratings that were not learned from
-    k:int=10, # length of the lists
-    relevant:float|None=None, # what counts as a hit is rated at least this; the median of what was learned from if None
-)->dict[str,float]: # rmse, mae; ndcg, recall, coverage of the lists of k
-    """Errors of the predictions, and quality of the lists
-
-    Rows with unknown users or items count as typical ones in the errors. Lists leave out what the user had rated before; users without a hit
-    to be found are left out of ndcg and recall."""
-    _fitted(self)
-    df, k = check_ratings(df, self.user, self.item, self.rating, fewest=1), check_range(k, 'k', low=1, whole=True)
-    stars = torch.tensor(df[self.rating].to_numpy(), dtype=torch.get_default_dtype())
-    error = torch.tensor(self.predict(df, unknown='na').to_numpy(), dtype=stars.dtype)-stars
-    hits = stars>=(float(self.data.train[1].median()) if relevant is None else check_range(relevant, 'relevant'))
-    x = torch.stack([self.data.users.index(df[self.user], 'na'), self.data.items.index(df[self.item], 'na')], 1)
-    return {'rmse': error.square().mean().sqrt().item(), 'mae': error.abs().mean().item()} | _judge_lists(self, x, hits, k)
+    index = pd.Index([self.data.items[int(i)] for i in rows], name=self.item)
+    return pd.DataFrame({'prediction': scores[rows], 'ratings': _counts(self)[rows]}, index=index)
 
 # %% ../nbs/42_recommender.ipynb #a11ec4d1
 def _judge_lists(self:Recommender, tested:Tensor, hits:Tensor, k:int)->dict[str,float]:
-    "Quality of the lists of k for the users in `tested`, rows of users and items, of which `hits` are the ones to be found"
+    """Quality of the lists of k for the users in `tested`
+
+    `tested` holds indices of users and items, `hits` says which rows are to be found."""
     model, (x, _), (users, items) = _fitted(self), self.data.train, tested.unbind(1)
-    length = min(k, len(self.data.items)-1)  # there are no more
+    n_users, n_items = len(self.data.users), len(self.data.items)
+    length = min(k, n_items-1)  # there are no more
     discount = 1/torch.arange(2, length+2).log2()
-    known, found, ndcgs, recalls = (users>0) & (items>0), torch.zeros(len(self.data.items), dtype=torch.bool), [], []
+    ideal = torch.cat([torch.zeros(1), discount.cumsum(0)])  # of 0, 1, 2 … hits at the top
+    known, shown = (users>0) & (items>0), torch.zeros(n_items, dtype=torch.bool)
+    user_factors, item_factors = model.user_factors.detach(), model.item_factors.detach()
+    ndcgs, recalls = [], []
     for group in users[known].unique().split(1024):
-        scores = model.user_factors.detach()[group]@model.item_factors.detach().T + model.item_bias.detach()  # (u, n_items): order of the ratings
-        place = torch.zeros(len(model.user_bias), dtype=torch.long).index_fill(0, group, 1).cumsum(0)-1
+        # without the user's bias and the sigmoid, which do not change the order
+        scores = user_factors[group]@item_factors.T + model.item_bias.detach()  # (u, n_items)
+        place = torch.zeros(n_users, dtype=torch.long).index_fill(0, group, 1).cumsum(0)-1
         seen = torch.isin(x[:,0], group)
         scores[place[x[seen,0]],x[seen,1]] = -math.inf
         scores[:,0] = -math.inf
         lists = scores.topk(length).indices  # (u, k)
-        found[lists[scores.gather(1, lists)>-math.inf]] = True
-        wanted, at = torch.zeros(scores.shape, dtype=torch.bool), known & hits & torch.isin(users, group)
+        shown[lists[scores.gather(1, lists)>-math.inf]] = True
+        wanted = torch.zeros(scores.shape, dtype=torch.bool)
+        at = known & hits & torch.isin(users, group)
         wanted[place[users[at]],items[at]] = True
-        wanted &= scores>-math.inf  # what was rated before cannot be recommended again
+        wanted &= scores>-math.inf  # items rated in training are not recommended
         hit, total = wanted.gather(1, lists).to(discount), wanted.sum(1)
-        best = torch.cat([torch.zeros(1), discount.cumsum(0)])[total.clamp(max=length)]
-        ndcgs.append(((hit@discount)/best)[total>0])
+        ndcgs.append(((hit@discount)/ideal[total.clamp(max=length)])[total>0])
         recalls.append((hit.sum(1)/total)[total>0])
     mean = lambda parts: float(torch.cat(parts).mean()) if parts else math.nan
-    return {f'ndcg@{k}': mean(ndcgs), f'recall@{k}': mean(recalls), f'coverage@{k}': float(found[1:].float().mean())}
-
-# %% ../nbs/42_recommender.ipynb #2cd6e669
-@patch
-def save(self:Recommender,
-    path:str|Path, # file to write, as 'ratings.safetensors'
-)->Path: # the file
-    "Write all that was learned into one file of numbers, which holds the ratings, too: they say what each user has seen"
-    from safetensors.torch import save_file
-    model, (x, y) = _fitted(self), self.data.train
-    tensors = {name: p.detach().contiguous() for name,p in model.named_parameters()} | {'x': x.int(), 'y': y}
-    settings = {k: getattr(self, k) for k in _settings}
-    names = {side: [vocab[i] for i in range(1, len(vocab))] for side,vocab in (('users', self.data.users), ('items', self.data.items))}
-    about = json.dumps({'settings': settings, 'range': model.y_range, **names})
-    if not Path(path).parent.is_dir() or Path(path).is_dir(): raise ValueError(f'`path` must be a file in a folder that exists, got {path}')
-    try: save_file(tensors, path, {'lesson8lib': '1', 'about': about, 'sha256': _digest(about, tensors)})
-    except Exception as e: raise ValueError(f'`path` could not be written, {path}: {e}') from e
-    return Path(path)
-
-def _load(cls:type, path:str|Path)->Recommender:
-    from safetensors import safe_open
-    wish = f'`path` must be a saved recommender, got {path}'
-    if not Path(path).is_file(): raise FileNotFoundError(f'{wish}, which is no file')
-    try:
-        with safe_open(path, 'pt') as f: header, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
-    except Exception as e: raise ValueError(f'{wish}, which cannot be read: {e}') from e
-    if 'lesson8lib' not in header: raise ValueError(f'{wish}, a file of something else')
-    if header['lesson8lib']!='1': raise ValueError(f'{wish}, of format {header["lesson8lib"]}, which a newer lesson8lib wrote')
-    if header.get('sha256')!=_digest(header.get('about', ''), tensors): raise ValueError(f'{wish}, whose contents do not have the checksum stored with them')
-    return _restore(cls, json.loads(header['about']), tensors)
+    coverage = float(shown[1:].float().mean())
+    return {f'ndcg@{k}': mean(ndcgs), f'recall@{k}': mean(recalls), f'coverage@{k}': coverage}
 
 # %% ../nbs/42_recommender.ipynb #033cccb2
-_settings = ('n_factors', 'epochs', 'lr', 'wd', 'bs', 'y_range', 'user', 'item', 'rating', 'seed')
-
 def _digest(about:str, tensors:dict[str,Tensor])->str:
-    "A checksum of everything in the file: names and settings, and each tensor with its name, type and shape"
+    "Checksum of IDs and settings, and of each tensor with its name, dtype and shape"
     digest = hashlib.sha256(about.encode())
     for name,t in sorted(tensors.items()):
         digest.update(f'{name} {t.dtype} {tuple(t.shape)}'.encode())
         digest.update(t.contiguous().view(torch.uint8).numpy() if t.ndim else t.numpy())
     return digest.hexdigest()
 
+def _load(cls:type, path:str|Path)->Recommender:
+    from safetensors import safe_open
+    wish = f'`path` must be a saved recommender, got {path}'
+    if not Path(path).is_file(): raise FileNotFoundError(f'{wish}, which is no file')
+    try:
+        with safe_open(path, 'pt') as f:
+            header, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+    except Exception as e: raise ValueError(f'{wish}, which cannot be read: {e}') from e
+    if 'lesson8lib' not in header: raise ValueError(f'{wish}, a file of something else')
+    if (number := header['lesson8lib'])!='1':
+        raise ValueError(f'{wish}, of format {number}, which a newer lesson8lib wrote')
+    if header.get('sha256')!=_digest(header.get('about', ''), tensors):
+        raise ValueError(f'{wish}, whose contents do not have the checksum stored with them')
+    return _restore(cls, json.loads(header['about']), tensors)
+
 def _restore(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
-    self = cls(**{k: tuple(v) if isinstance(v, list) else v for k,v in about['settings'].items()})
-    self.data = RatingsData(Vocab(about['users'], 'user'), Vocab(about['items'], 'item'), (tensors.pop('x').long(), tensors.pop('y')), None)
-    self.model = DotProductBias(len(self.data.users), len(self.data.items), self.n_factors, tuple(about['range']))
+    settings = {k: tuple(v) if isinstance(v, list) else v for k,v in about['settings'].items()}
+    self = cls(**settings)
+    users, items = Vocab(about['users'], 'user'), Vocab(about['items'], 'item')
+    self.data = RatingsData(users, items, (tensors.pop('x').long(), tensors.pop('y')), None)
+    y_range = tuple(about['range'])
+    self.model = DotProductBias(len(users), len(items), self.n_factors, y_range)
     self.model.load_state_dict(tensors)
     return self

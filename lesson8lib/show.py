@@ -1,6 +1,6 @@
-"""Matrices, images and named points, drawn the same way on every page
+"""Draw matrices, images, named points and the results of benchmarks in one style
 
-Pictures that share one scale and stay on the axes you hand them: `show_matrix`, `show_images`, `show_points`. They draw with matplotlib, which the extra `lesson8lib[plot]` installs.
+Figures in one style, drawn with matplotlib, which the extra `lesson8lib[plot]` installs: `show_matrix`, `show_images`, `show_points`, and `show_dots` for the results of a benchmark, which `read_results` reads.
 
 Docs: https://lesson8lib.github.io/lesson8lib/show.html.md"""
 
@@ -25,9 +25,12 @@ if TYPE_CHECKING: import matplotlib.axes, pandas
 
 # %% ../nbs/02_show.ipynb #230fade0
 def import_pyplot(): # the module `matplotlib.pyplot`
-    "Import matplotlib's `pyplot`, which is slow to load and an optional requirement. Raises ImportError that names the extra"
+    """Import `matplotlib.pyplot`, which is slow to load and an optional requirement
+
+    Raises ImportError with the name of the extra."""
     try: import matplotlib.pyplot as plt
-    except ModuleNotFoundError as e: raise ImportError("drawing needs matplotlib: pip install 'lesson8lib[plot]'") from e
+    except ModuleNotFoundError as e:
+        raise ImportError("drawing needs matplotlib: pip install 'lesson8lib[plot]'") from e
     return plt
 
 def _limit(x:Tensor, vmax:float|None)->float:
@@ -46,20 +49,25 @@ def show_matrix(
     ax:'matplotlib.axes.Axes|None'=None, # where to draw; a new figure if None
     rows:Sequence[str]=(), # names of the rows
     cols:Sequence[str]=(), # names of the columns
-    vmax:float|None=None, # number that gets the darkest color; the largest magnitude in `x` if None
+    # value with the darkest color; the largest magnitude in `x` if None
+    vmax:float|None=None,
     digits:int=2, # decimals written into the cells
-    title:str='', # words above
+    title:str='', # title above the matrix
 )->'matplotlib.axes.Axes': # the axes
-    "Draw a matrix with its numbers in the cells: zero white, above zero red, below zero blue"
+    "Draw a matrix with its numbers: zero white, positive red, negative blue"
     n_rows, n_cols = check_axes(x, 'rows cols', 'x')
     for names,n,what in ((rows, n_rows, 'rows'), (cols, n_cols, 'cols')):
-        if len(names) not in (0, n): raise ValueError(f'`{what}` must name all {n} {what} or none, got {len(names)} names')
+        if len(names) in (0, n): continue
+        raise ValueError(f'`{what}` must name all {n} {what} or none, '
+                         f'got {len(names)} names')
     x, ax = x.detach().cpu().float(), _new_ax(ax, .75*n_cols+1.5, .42*n_rows+.6)
-    limit = _limit(x, vmax)
-    ax.imshow(np.ma.masked_invalid(x.numpy()), cmap='RdBu_r', vmin=-limit, vmax=limit, aspect='auto')
+    limit, cells = _limit(x, vmax), np.ma.masked_invalid(x.numpy())
+    ax.imshow(cells, cmap='RdBu_r', vmin=-limit, vmax=limit, aspect='auto')
+    style = dict(ha='center', va='center', fontsize=9)
     for i,j in (~x.isnan()).nonzero().tolist():
         dark = x[i,j].isfinite() and abs(x[i,j])>.6*limit
-        ax.text(j, i, f'{x[i,j]:.{digits}f}', ha='center', va='center', color='white' if dark else 'black', fontsize=9)
+        color = 'white' if dark else 'black'
+        ax.text(j, i, f'{x[i,j]:.{digits}f}', color=color, **style)
     ax.set_xticks(range(n_cols) if len(cols) else [], cols)
     ax.set_yticks(range(n_rows) if len(rows) else [], rows)
     ax.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
@@ -69,49 +77,65 @@ def show_matrix(
 # %% ../nbs/02_show.ipynb #49c861db
 def show_images(
     images:Float[Tensor, 'n h w'], # one-channel images, or kernels
-    titles:Sequence|None=None, # words above each
-    cols:int=10, # images in a row
+    titles:Sequence|None=None, # title above each image
+    cols:int=10, # images side by side
     axes:'np.ndarray|None'=None, # where to draw; a new figure if None
-    vmax:float|None=None, # number that gets the darkest color, for all images; the largest magnitude among them if None
+    # value with the darkest color, for all images; the largest magnitude if None
+    vmax:float|None=None,
 )->'np.ndarray': # the axes, (n,)
-    "Draw images on one common scale: ink on paper where no number is below zero, else zero white, red above, blue below"
+    """Draw images on one common scale
+
+    Without negative values, zero is white and `vmax` black; otherwise zero is white,
+    positive values red and negative ones blue."""
     n, h, w = check_axes(images, 'n h w', 'images')
     check_range(n, 'len(images)', low=1)
     check_range(cols, 'cols', low=1, whole=True)
-    if titles is not None and len(titles)!=n: raise ValueError(f'`titles` must have one entry for each of {n} images, got {len(titles)}')
-    images, n_rows = images.detach().cpu().float(), -(-n//cols)
+    if titles is not None and len(titles)!=n:
+        raise ValueError(f'`titles` must have one entry for each of {n} images, '
+                         f'got {len(titles)}')
+    images, across, down = images.detach().cpu().float(), min(n, cols), -(-n//cols)
     if axes is None:
-        size = .8 if titles is None else 1.
-        axes = import_pyplot().subplots(n_rows, min(n, cols), figsize=(.8*min(n, cols), size*n_rows*h/w), squeeze=False, layout='constrained')[1]
-    axes, limit, signed = np.ravel(axes), _limit(images, vmax), bool((images<0).any())
-    if len(axes)<n: raise ValueError(f'`axes` must have a place for each of {n} images, got {len(axes)}')
+        height = (.8 if titles is None else 1.)*down*h/w
+        axes = import_pyplot().subplots(down, across, figsize=(.8*across, height),
+                                        squeeze=False, layout='constrained')[1]
+    axes = np.ravel(axes)
+    if len(axes)<n:
+        raise ValueError(f'`axes` must have a place for each of {n} images, '
+                         f'got {len(axes)}')
+    limit, signed = _limit(images, vmax), bool((images<0).any())
+    cmap, vmin = ('RdBu_r', -limit) if signed else ('gray_r', 0)
     for ax in axes: ax.axis('off')
-    for i,(ax,image) in enumerate(zip(axes, images, strict=False)):
-        ax.imshow(image.numpy(), cmap='RdBu_r' if signed else 'gray_r', vmin=-limit if signed else 0, vmax=limit)
-        if titles is not None: ax.set_title(titles[i], fontsize=9)
+    for i,image in enumerate(images):
+        axes[i].imshow(image.numpy(), cmap=cmap, vmin=vmin, vmax=limit)
+        if titles is not None: axes[i].set_title(titles[i], fontsize=9)
     return axes[:n]
 
 # %% ../nbs/02_show.ipynb #37d592e9
 def show_points(
-    points:Float[Tensor, 'n 2'], # position of each
-    names:Sequence[str], # labels; the first have precedence
+    points:Float[Tensor, 'n 2'], # position of each point
+    names:Sequence[str], # labels; earlier ones have precedence
     ax:'matplotlib.axes.Axes|None'=None, # where to draw; a new figure if None
-    n_names:int|None=None, # at most this many names; all that fit if None
+    n_names:int|None=None, # largest number of names; all that fit if None
 )->'matplotlib.axes.Axes': # the axes; `ax.texts` are the names written
-    "Draw points, and their names where there is room. Set limits of `ax` beforehand"
+    """Draw points, and their names where there is room
+
+    Set the limits of `ax` before the call: names are placed for the limits at hand."""
     n, _ = check_axes(points, 'n 2', 'points')
-    if len(names)!=n: raise ValueError(f'`names` must have one entry for each of {n} points, got {len(names)}')
+    if len(names)!=n:
+        raise ValueError(f'`names` must have one entry for each of {n} points, '
+                         f'got {len(names)}')
     if n_names is not None: check_range(n_names, 'n_names', low=0, whole=True)
     points, ax = points.detach().cpu().float(), _new_ax(ax, 7, 4)
     ax.margins(.1)
     ax.scatter(*points.T, s=12, color='tab:red')
     canvas = ax.get_figure().canvas
-    canvas.draw()  # places are known in pixels only once the figure has been laid out
+    canvas.draw()  # positions in pixels are known only after the layout
     taken, frame = [], ax.get_window_extent(canvas.get_renderer())
     sides = {'xytext': (4, 2), 'ha': 'left'}, {'xytext': (-4, 2), 'ha': 'right'}
+    style = dict(textcoords='offset points', fontsize=8)
     for place,name in list(zip(points.tolist(), names, strict=True))[:n_names]:
         for side in sides:
-            text = ax.annotate(str(name), place, textcoords='offset points', fontsize=8, **side)
+            text = ax.annotate(str(name), place, **style, **side)
             box = text.get_window_extent(canvas.get_renderer())
             inside = frame.containsx(box.x0) and frame.containsx(box.x1)
             if inside and not any(box.overlaps(other) for other in taken): break
@@ -123,38 +147,46 @@ def show_points(
 # %% ../nbs/02_show.ipynb #b1c0de02
 def read_results(
     name:str, # name of the file in `folder`, without '.json'
-    folder:str='../benchmarks/results', # where the results are, seen from a notebook
-)->'pandas.DataFrame': # columns model, seed, metric and value, and one for each setting
-    """Read the stored results of a benchmark: a row for each measurement
+    folder:str='../benchmarks/results', # path of the results, seen from a notebook
+)->'pandas.DataFrame': # columns model, seed, metric, value, and one per setting
+    """Read the stored results of a benchmark: one row per measurement
 
-    Machine, versions and recipe are in `.attrs['about']`. Raises FileNotFoundError outside of a checkout."""
+    `.attrs['about']` holds the machine, versions and recipe. Raises FileNotFoundError
+    outside of a checkout."""
     import pandas as pd
     file = Path(folder)/f'{name}.json'
-    if not file.exists(): raise FileNotFoundError(f'`name` must be a benchmark with results in {folder}, got {name!r}')
+    if not file.exists():
+        raise FileNotFoundError(f'`name` must be a benchmark with results in {folder}, '
+                                f'got {name!r}')
     stored = json.loads(file.read_text(encoding='utf-8'))
-    table = pd.DataFrame([r | r['setting'] for r in stored['results']]).drop(columns='setting')
+    table = pd.DataFrame([r | r['setting'] for r in stored['results']])
+    table = table.drop(columns='setting')
     table.attrs['about'] = stored['about']
     return table
 
 # %% ../nbs/02_show.ipynb #b1c0de03
 def show_dots(
-    results:'pandas.DataFrame', # a row for each measurement, as `read_results` gives them
-    by:str='model', # column whose values become the rows of the picture
+    results:'pandas.DataFrame', # one row per measurement, as from `read_results`
+    by:str='model', # column whose values become the rows of the figure
     value:str='value', # column of the numbers
-    color:str|None=None, # column that is told apart by color, if any
+    color:str|None=None, # column whose values get different colors, if any
     ax:'matplotlib.axes.Axes|None'=None, # where to draw; a new figure if None
-    xlabel:str='', # what the numbers are, with their unit
+    xlabel:str='', # the quantity, with its unit
 )->'matplotlib.axes.Axes': # the axes
-    "Draw each measurement as a dot and each mean as a bar; groups in the order of the table, the first on top"
-    names = list(dict.fromkeys(results[by]))
-    groups = [('', results)] if color is None else list(results.groupby(color, sort=False))
+    """Draw each measurement as a dot and each mean as a bar
+
+    The rows are in the order of the table, the first on top."""
+    names, groups = list(dict.fromkeys(results[by])), [('', results)]
+    if color is not None: groups = list(results.groupby(color, sort=False))
     ax = _new_ax(ax, 6, .5+.32*len(names)*max(1, .6*len(groups)))
     for k,(label,group) in enumerate(groups):
         shift = 0 if len(groups)==1 else .5*(k/(len(groups)-1)-.5)
         rows = group[by].map(names.index).to_numpy() + shift
-        ax.plot(group[value], rows, 'o', color=f'C{k}', alpha=.45, markersize=5, label=str(label))
+        style = dict(color=f'C{k}', label=str(label))
+        ax.plot(group[value], rows, 'o', alpha=.45, markersize=5, **style)
         mean = group.groupby(by, sort=False)[value].mean()
-        ax.plot(mean, [names.index(n)+shift for n in mean.index], '|', color=f'C{k}', markersize=14, markeredgewidth=2)
+        rows, style = [names.index(n)+shift for n in mean.index], dict(color=f'C{k}')
+        ax.plot(mean, rows, '|', markersize=14, markeredgewidth=2, **style)
     ax.set_yticks(range(len(names)), [str(n) for n in names])
     ax.invert_yaxis()
     ax.set_xlabel(xlabel)

@@ -117,7 +117,7 @@ def test_a_fit_that_fails_leaves_what_was_learned(fitted):
     assert fitted.recommend(100).equals(before)
 
 
-def test_newcomers_are_not_recommended_what_they_rated(fitted):
+def test_new_users_are_not_recommended_what_they_rated(fitted):
     item = fitted.data.items[3]
     assert item not in fitted.fold_in({item: 5}, n=100).index and len(fitted.fold_in({item: 5}, n=100))==len(fitted.data.items)-2
 
@@ -207,7 +207,7 @@ def test_the_batch_grows_with_the_table(monkeypatch):
 @pytest.mark.parametrize('make', [lambda: DotProductBias(31, 21, 4, (0, 6)), lambda: DotProductBias(31, 21, 4, None),
     lambda: HybridCollab(31, 21, torch.randn(31, 3), torch.randn(21, 2), n_factors=4, n_hidden=8, y_range=(0, 6))], ids=['range', 'no range', 'hybrid'])
 def test_folding_in_finds_the_best_compromise(make, of):
-    "No other row near it has a smaller sum of squared errors and distance from the crowd, with the newcomer's metadata if they are known"
+    "No other row near it has a smaller sum of squared errors and distance from the crowd, with the new user's metadata if they are known"
     torch.manual_seed(0)
     data, model, other = RatingsData.from_df(table(), item='item', valid_pct=0.), make(), {'user': 'item', 'item': 'user'}[of]
     fit(model, data.train, epochs=10, lr=.05, wd=.01, seed=0)
@@ -265,7 +265,7 @@ def test_what_a_pair_is_seen_with_leaves_out_the_pair_itself():
     assert not torch.equal(model(x[:1]), before)
 
 
-def test_hidden_rows_are_those_of_nobody_in_particular():
+def test_hidden_rows_are_typical_ones():
     model = HybridCollab(40, 3, torch.zeros(40, 1), n_factors=2, n_hidden=0, hide_users=1.)
     who, what = torch.arange(40), torch.zeros(40).long()
     rows = model.users(who, what)
