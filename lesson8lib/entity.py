@@ -330,9 +330,9 @@ def circle_test(
     seed:int=0, # of the random orders
 )->tuple[float, float]: # the ratio of `neighbor_ratio`, and the p-value
     "Permutation test of whether neighbors on a circle are closer than other pairs"
-    from scipy.spatial.distance import pdist, squareform
+    from sklearn.metrics import pairwise_distances
     check_size(n_shuffles, 'n_shuffles')
-    distance, rng, n = squareform(pdist(table)), np.random.default_rng(seed), len(table)
+    distance, rng, n = pairwise_distances(table), np.random.default_rng(seed), len(table)
     found = neighbor_ratio(distance, np.arange(n))
     shuffled = [neighbor_ratio(distance, rng.permutation(n)) for _ in range(n_shuffles)]
     return found, (1+sum(s<=found for s in shuffled))/(1+n_shuffles)
