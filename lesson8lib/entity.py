@@ -332,7 +332,8 @@ def circle_test(
     "Permutation test of whether neighbors on a circle are closer than other pairs"
     from sklearn.metrics import pairwise_distances
     check_size(n_shuffles, 'n_shuffles')
-    distance, rng, n = pairwise_distances(table), np.random.default_rng(seed), len(table)
+    distance, n = pairwise_distances(table), len(table)
+    rng = np.random.default_rng(seed)
     found = neighbor_ratio(distance, np.arange(n))
     shuffled = [neighbor_ratio(distance, rng.permutation(n)) for _ in range(n_shuffles)]
     return found, (1+sum(s<=found for s in shuffled))/(1+n_shuffles)
