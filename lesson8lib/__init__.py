@@ -23,7 +23,7 @@ Modules:
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
 - `lesson8lib.recommender`: Your own ratings in, recommendations out: fit, predict, explain, greet newcomers, judge, save
 - `lesson8lib.show`: Matrices, images and named points, drawn the same way on every page
-- `lesson8lib.tabular`: Embeddings for the categories, normalized numbers, and a network on both: fastai's TabularModel from scratch
+- `lesson8lib.tabular`: Embeddings for categorical columns, standardized continuous columns, and a network on both: fastai's TabularModel from scratch
 - `lesson8lib.text`: What a poem has to do with films: words become numbers of rows, and the rest of the code stays as it is
 - `lesson8lib.training`: One step of gradient descent, then the loop that fits every model of this library"""
 
