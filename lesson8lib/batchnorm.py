@@ -29,7 +29,8 @@ def batch_norm(
 )->Float[Tensor, 'b f']: # each feature standardized, scaled and shifted
     """Batch normalization of a mini-batch of vectors
 
-    Raises ValueError for wrong shapes and one row in training, TypeError for dtypes.
+    Raises ValueError for wrong shapes and for a single row in training, TypeError for
+    wrong dtypes.
     Source: Ioffe and Szegedy 2015. PyTorch equivalent: `F.batch_norm`."""
     statistics = {'running_mean': running_mean, 'running_var': running_var}
     _check_vectors(x, statistics | {'weight': weight, 'bias': bias}, training)

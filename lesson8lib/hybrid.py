@@ -219,7 +219,7 @@ class HybridCollab(nn.Module):
         n_factors:int=50, # number of latent factors
         n_hidden:int=64, # hidden units of the network; 0 for none
         p:float=.25, # dropout in the network
-        # probability of hiding a user's own vector in training, for users that have no
+        # probability of hiding a user's own vector in training, for users without
         # ratings
         hide_users:float=0.,
         hide_items:float=0., # the same for items

@@ -1,6 +1,6 @@
 """When a few enthusiastic users fill the top of every list, and what to do about it
 
-The experiment on this page: `invented_fans` makes ratings by invented fans, and `Weighted` gives each squared error a weight. Neither PyTorch nor fastai has an equivalent.
+The experiment on this page: `invented_fans` generates ratings by invented fans, and `Weighted` gives each squared error a weight. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/popularity.html.md"""
 

@@ -102,7 +102,9 @@ def one_cycle(
     done:float, # fraction of the training completed, in [0, 1]
     lr:float, # maximum learning rate
 )->tuple[float, float]: # learning rate and momentum
-    "Learning rate and momentum of the one-cycle policy, with fastai's defaults"
+    """Learning rate and momentum at one point of the one-cycle policy
+
+    fastai equivalent: `fit_one_cycle`, with its defaults."""
     done, lr = check_range(done, 'done', low=0, high=1), check_range(lr, 'lr')
     if done<.25: return _cosine(lr/25, lr, done/.25), _cosine(.95, .85, done/.25)
     after = (done-.25)/.75
