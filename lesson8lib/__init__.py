@@ -8,7 +8,7 @@ Modules:
 - `lesson8lib.cnn`: Convolutions, batch normalization, pooling, dropout and a dense layer, trained on 60,000 digits, and then shown a photo
 - `lesson8lib.cold_start`: A new user or item without ratings: five ratings and one linear system are enough
 - `lesson8lib.collab`: Predict missing ratings from known ones: latent factors, dot products and biases, on a hundred thousand film ratings
-- `lesson8lib.collab_nn`: Predict ratings with a neural network instead of a dot product, and why the dot product wins
+- `lesson8lib.collab_nn`: Predict ratings with a neural network instead of a dot product, and see why the dot product wins
 - `lesson8lib.conv_matmul`: A convolution is a linear layer in which most weights are fixed at zero and the others are shared
 - `lesson8lib.convolution`: Slide nine weights over an image and find its edges; then let gradient descent find the weights
 - `lesson8lib.data`: Map names to indices with a vocabulary, and load real data sets from a verified cache
@@ -16,14 +16,14 @@ Modules:
 - `lesson8lib.embedding`: A learned vector for each category, and why looking it up is a matrix product
 - `lesson8lib.entity`: What a network learns about hours, months and airports, and how other models can use it
 - `lesson8lib.hybrid`: Metadata and implicit feedback inside the embeddings, and a network beside the dot product
-- `lesson8lib.interpret`: What a trained recommender has learned: item biases, latent factors, and how far to believe them
+- `lesson8lib.interpret`: What a trained recommender has learned: item biases, latent factors, and how far to trust them
 - `lesson8lib.losses`: One number that says how wrong the predictions are: cross-entropy for classes, mean squared or mean absolute error for quantities
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
 - `lesson8lib.pooling`: Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
 - `lesson8lib.recommender`: Recommendations from your own table of ratings: fit, predict, explain, new users, evaluate, save
 - `lesson8lib.show`: Draw matrices, images, named points and the results of benchmarks in one style
-- `lesson8lib.tabular`: Embeddings for the categories, normalized numbers, and a network on both: fastai's TabularModel from scratch
+- `lesson8lib.tabular`: Embeddings for categorical columns, standardized continuous columns, and a network on both: fastai's TabularModel from scratch
 - `lesson8lib.text`: From a poem to a matrix: tokens, a vocabulary, IDs, and the same embeddings as for films
 - `lesson8lib.training`: One step of gradient descent, then the loop that fits every model of this library"""
 

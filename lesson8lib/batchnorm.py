@@ -27,9 +27,10 @@ def batch_norm(
     momentum:float=.1, # weight of the batch in the running averages
     eps:float=1e-5, # added to the variance, for constant features
 )->Float[Tensor, 'b f']: # each feature standardized, scaled and shifted
-    """Batch normalization of rows
+    """Batch normalization of a mini-batch of vectors
 
-    Raises ValueError for other shapes and one row in training, TypeError for dtypes.
+    Raises ValueError for wrong shapes and for a single row in training, TypeError for
+    wrong dtypes.
     Source: Ioffe and Szegedy 2015. PyTorch equivalent: `F.batch_norm`."""
     statistics = {'running_mean': running_mean, 'running_var': running_var}
     _check_vectors(x, statistics | {'weight': weight, 'bias': bias}, training)
@@ -45,7 +46,7 @@ def batch_norm(
 
 # %% ../nbs/25a_batchnorm.ipynb #4be1c7d0
 def _check_vectors(x, vectors:dict, training:bool)->None:
-    "Refuse shapes and dtypes that `F.batch_norm` refuses"
+    "Raise an error for shapes and dtypes that `F.batch_norm` rejects"
     n, f = check_axes(x, 'b f', 'x', kind='float')
     if f<1: raise ValueError('`x` must have at least one column, got none')
     if training and n==1:

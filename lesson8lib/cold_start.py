@@ -1,6 +1,6 @@
 """A new user or item without ratings: five ratings and one linear system are enough
 
-A new user or item in a trained recommender, without training again: `fold_in`. Neither PyTorch nor fastai has an equivalent.
+Add a new user or item to a trained recommender without training it again: `fold_in`. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/cold_start.html.md"""
 
@@ -28,14 +28,14 @@ def fold_in(
     index:Integer[Tensor, ' n'], # items that the new user rated (users, for a new item)
     ratings:Float[Tensor, ' n'], # the ratings
     of:str='user', # 'user' or 'item': what is new
-    meta:Float[Tensor, ' m']|None=None, # metadata, for a `HybridCollab` that has some
+    meta:Float[Tensor, ' m']|None=None, # metadata, for a `HybridCollab` with metadata
     # variance of a rating around its prediction; the model's training error if None
     noise:float|None=None,
-    steps:int=5, # how often to solve; one is exact without a `y_range`
+    steps:int=5, # Gauss–Newton steps; one is exact if the model is linear
 )->tuple[Float[Tensor, ' f'], Float[Tensor, '']]: # factors and bias of the new user
-    """The most probable embedding of a new user or item, everything else fixed
+    """The most probable embedding of a new user or item, with everything else fixed
 
-    Assumes normally distributed embeddings, and ratings around their predictions.
+    Assumes that embeddings, and ratings around predictions, are normally distributed.
     Raises IndexError for an unknown index, ValueError for ratings out of range."""
     model = evaluation_copy(model)
     known, others = _known(model, data, of, meta), _embeddings(model, _other[of])
@@ -74,7 +74,7 @@ def _embeddings(model, side:str)->Float[Tensor, 'n f']:
     return torch.cat([factors, bias[:,None]], 1).detach()
 
 def _known(model, data, of:str, meta)->Float[Tensor, 'k f']:
-    "Embeddings of all with training ratings, as they would be with the new one's metadata"
+    "Embeddings of all users (or items) with training ratings, given the new one's metadata"
     if of not in _other: raise ValueError(f"`of` must be 'user' or 'item', got {of!r}")
     for side,vocab in (('user', data.users), ('item', data.items)):
         if not hasattr(model, f'{side}_bias'):

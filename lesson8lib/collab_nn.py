@@ -1,6 +1,6 @@
-"""Predict ratings with a neural network instead of a dot product, and why the dot product wins
+"""Predict ratings with a neural network instead of a dot product, and see why the dot product wins
 
-Ratings by a neural network: `emb_sz_rule`, `dense_layers`, `CollabNN`. fastai equivalents: `fastai.tabular.model.emb_sz_rule`, `fastai.collab.EmbeddingNN`.
+Rating prediction with a neural network: `emb_sz_rule`, `dense_layers`, `CollabNN`. fastai equivalents: `fastai.tabular.model.emb_sz_rule`, `fastai.collab.EmbeddingNN`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/collab_nn.html.md"""
 
@@ -37,7 +37,8 @@ def dense_layers(
 )->nn.Sequential:
     """Linear layers with ReLUs between them
 
-    With batch normalization, which follows the ReLU as in fastai, there is no bias."""
+    With batch normalization, which follows the ReLU as in fastai, hidden layers
+    have no bias."""
     layers = []
     for n_in,n_out in zip(sizes[:-2], sizes[1:-1], strict=True):
         layers += [new_linear(n_in, n_out, not use_bn, generator), nn.ReLU()]
@@ -50,12 +51,12 @@ class CollabNN(nn.Module):
 
     Source: the lesson, 25:03. fastai equivalent: `EmbeddingNN`, with `use_bn=True`."""
     def __init__(self,
-        user_sz:tuple[int, int], # number of users (one of them unknown), dimension
+        user_sz:tuple[int, int], # number of users, with one for unknown; dimension
         item_sz:tuple[int, int], # the same for items
         layers:Sequence[int]=(100,), # sizes of the hidden layers
         use_bn:bool=False, # batch normalization after each hidden layer?
         p:float=0., # dropout after each hidden layer, in [0, 1)
-        # lowest and highest rating, a little widened; unbounded if None
+        # range of the ratings, slightly widened; unbounded if None
         y_range:tuple[float, float]|None=(0, 5.5),
         generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
     ):
@@ -73,7 +74,7 @@ class CollabNN(nn.Module):
     def forward(self,
         x:Integer[Tensor, 'b 2'], # indices of users and items
     )->Float[Tensor, ' b']: # ratings
-        "Predicted ratings. Raises IndexError for an index that does not exist"
+        "Predicted ratings. Raises IndexError for an index out of range"
         users, items = split_pairs(x, len(self.user_factors), len(self.item_factors))
         rows = self.user_factors[users], self.item_factors[items]
         res = self.layers(torch.cat(rows, 1)).squeeze(1)  # (b, u+i) -> (b, 1) -> (b)

@@ -1,6 +1,6 @@
 """Randomly zero activations during training, so that no unit can rely on any other
 
-Dropout as a mask, a function and a layer: `dropout_mask`, `dropout`, `Dropout`; and the experiment of the page: `dropout_mlp`, `fit_few_digits`. PyTorch equivalents: `torch.nn.functional.dropout`, `torch.nn.Dropout`.
+Dropout as a mask, a function and a layer: `dropout_mask`, `dropout`, `Dropout`; and the experiment on this page: `dropout_mlp`, `fit_few_digits`. PyTorch equivalents: `torch.nn.functional.dropout`, `torch.nn.Dropout`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/dropout.html.md"""
 
@@ -23,15 +23,15 @@ from .training import accuracy, evaluate, fit, new_generator
 # %% ../nbs/33_dropout.ipynb #29b2fbba
 def dropout_mask(
     shape:Sequence[int], # size of each axis
-    p:float=.5, # probability to drop, in [0, 1]
+    p:float=.5, # probability of dropping, in [0, 1]
     generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
-    # take its dtype, its device and, where the shapes are equal, its order in memory;
-    # PyTorch's default dtype, on the CPU, if None
+    # determines dtype, device and, if the shapes are equal, memory order; if None,
+    # PyTorch's default dtype, on the CPU
     like:Tensor|None=None,
 )->Float[Tensor, '...']: # 1 where an activation is kept, 0 where it is dropped
     """Bernoulli mask: each entry is 0 with probability `p`, else 1, independently
 
-    Raises ValueError for `p` outside of [0, 1] and for a negative size."""
+    Raises ValueError for `p` outside [0, 1] and for a negative size."""
     p = check_range(p, 'p', 0, 1)
     shape = tuple(check_list(shape, 'shape', low=0, whole=True))
     if like is not None: check_axes(like, '...', 'like', kind='float')
@@ -45,14 +45,14 @@ def _mask(shape, p:float, generator, like)->Tensor: # all of them checked
 # %% ../nbs/33_dropout.ipynb #b493a85c
 def dropout(
     x:Float[Tensor, '...'], # activations, of any shape
-    p:float=.5, # probability to drop, in [0, 1]
+    p:float=.5, # probability of dropping, in [0, 1]
     training:bool=True, # drop? In evaluation `x` is returned unchanged
     *,
     generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
 )->Float[Tensor, '...']: # the same shape; each entry 0 or divided by 1-p
     """Inverted dropout: zero with probability `p`, divide the others by 1-p
 
-    Raises ValueError for `p` outside of [0, 1], TypeError for integers. Sources: the
+    Raises ValueError for `p` outside [0, 1], TypeError for integers. Sources: the
     lesson, 1:09:12; Hinton et al. 2012. PyTorch equivalent: `F.dropout`."""
     check_axes(x, '...', 'x', kind='float')
     p = check_range(p, 'p', 0, 1)
@@ -65,14 +65,14 @@ class Dropout(nn.Module):
     """Dropout layer: active in training mode, the identity in evaluation mode
 
     PyTorch equivalent: `torch.nn.Dropout`, without `inplace`. A generator stays on its
-    device, is copied with the layer, and is not rewound by `torch.utils.checkpoint`,
-    which needs None."""
+    device and is copied with the layer. `torch.utils.checkpoint` does not rewind it and
+    so requires `generator=None`."""
     def __init__(self,
-        p:float=.5, # probability to drop, in [0, 1]
+        p:float=.5, # probability of dropping, in [0, 1]
         *,
         generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
     ):
-        "Raises ValueError for `p` outside of [0, 1]"
+        "Raises ValueError for `p` outside [0, 1]"
         super().__init__()
         self.p, self.generator = check_range(p, 'p', 0, 1), generator
 
@@ -86,7 +86,7 @@ class Dropout(nn.Module):
 
 # %% ../nbs/33_dropout.ipynb #66ef921c
 def dropout_mlp(
-    p:float, # probability to drop a hidden unit
+    p:float, # probability of dropping a hidden unit
     seed:int, # of the initial weights
     layer:type[nn.Module]=Dropout, # the dropout layer, called with `p`
 )->nn.Sequential: # from flattened 28 × 28 images to 10 logits
@@ -98,11 +98,11 @@ def dropout_mlp(
         nn.Linear(512, 10))
 
 def fit_few_digits(
-    digits:Digits, # images and labels, of which some are drawn
+    digits:Digits, # images and labels, from which the examples are drawn
     model:nn.Module, # from flattened images to 10 logits; trained in place
-    seed:int, # of the digits drawn, the order of rows and the masks
+    seed:int, # seed for the digits drawn, the order of rows and the masks
     wd:float=0., # weight decay
-    n:int=1000, # digits to train on; each n is trained for about 480 steps of 64
+    n:int=1000, # training digits; for every n there are about 480 steps
 )->dict[str, float]: # training loss, in and after training; validation loss, accuracy
     "Train on a few digits, validate on 5,000 others: the experiment of this page"
     order = torch.randperm(len(digits.labels), generator=new_generator(seed))

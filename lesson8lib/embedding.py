@@ -32,7 +32,7 @@ def create_params(
 class Embedding(nn.Module):
     """A learned vector for each index
 
-    The initial values have standard deviation .01, where PyTorch's have 1.
+    The initial values have standard deviation .01; PyTorch's have 1.
     PyTorch equivalent: `torch.nn.Embedding`, without its options."""
     def __init__(self,
         n:int, # number of categories, the size of the vocabulary
@@ -48,7 +48,7 @@ class Embedding(nn.Module):
     def forward(self,
         index:Integer[Tensor, '*b'], # indices, of any shape
     )->Float[Tensor, '*b f']: # a vector for each
-        "Look vectors up. Raises IndexError for an index outside of 0 … n-1"
+        "Look up the vectors. Raises IndexError for an index outside 0 … n-1"
         index = check_index(index, len(self.weight), 'index')
         return self.weight[index]  # (*b) -> (*b, f)
 
@@ -59,7 +59,7 @@ def one_hot(
     index:Integer[Tensor, '*b'], # indices in 0 … n-1
     n:int, # number of categories
 )->Int[Tensor, '*b n']: # 1 at position `index`, 0 elsewhere
-    """One-hot encoding. Raises IndexError for an index outside of 0 … n-1
+    """One-hot encoding. Raises IndexError for an index outside 0 … n-1
 
     PyTorch equivalent: `torch.nn.functional.one_hot` with `num_classes`."""
     n = check_size(n, 'n')

@@ -34,8 +34,8 @@ class Metadata:
     of a text column becomes a column of zeros and ones. Raises KeyError for missing
     columns and unknown words, TypeError for dates, ValueError for infinity."""
     def __init__(self,
-        df:'pandas.DataFrame', # a row for each user or item; of equal names, the first
-        name:str, # column with the names
+        df:'pandas.DataFrame', # a row for each user or item; of duplicates, the first
+        name:str, # column with the user or item
         columns:Sequence[str], # columns to use
     ):
         if isinstance(columns, str):
@@ -64,9 +64,9 @@ class Metadata:
 
     def encode(self,
         df:'pandas.DataFrame', # a table with the same columns
-        vocab:Vocab|None=None, # whose order is wanted; that of `df` if None
-    )->Float[Tensor, 'n m']: # a row for each name of `vocab`, zeros if `df` lacks it
-        "Metadata of each row. Zeros stand for the average"
+        vocab:Vocab|None=None, # determines the order of rows; that of `df` if None
+    )->Float[Tensor, 'n m']: # a row for each entry of `vocab`; zeros if `df` lacks it
+        "Encode each row. A missing value becomes zero, which stands for the average"
         df = self._table(df)
         table = torch.zeros(len(df), len(self))
         for i,(c,(mean,std)) in enumerate(self.scale.items()):
@@ -82,7 +82,7 @@ class Metadata:
         return table if vocab is None else self._spread(table, df[self.name], vocab)
 
     def _table(self, df):
-        "The columns in use, categories as what they hold"
+        "The columns in use, with categorical columns converted to their values"
         df = check_table(df, [self.name, *self.used], fewest=0).reset_index(drop=True)
         for c in df:
             if str(df[c].dtype)=='category':
@@ -121,15 +121,15 @@ def _words(column, name:str)->list[list[str]]:
 class MetaEmbedding(nn.Module):
     """Embeddings of users or items: own vectors, plus metadata, plus implicit feedback
 
-    Sources: Koren 2008, equation 15, for `seen`; Volkovs and others 2017 for `hide`."""
+    Sources: Koren 2008, equation 15, for `seen`; Volkovs et al. 2017 for `hide`."""
     def __init__(self,
         n:int, # number of users (or items)
         dim:int, # embedding dimension
         meta:Float[Tensor, 'n m']|None=None, # metadata of each
         seen:Integer[Tensor, 'r 2']|None=None, # ratings: index of the user, of the item
         n_others:int|None=None, # number of items (or users), needed with `seen`
-        # probability to hide the own vector in training, in [0, 1], so that the rest
-        # learns to do without it
+        # probability of hiding the own vector in training, in [0, 1], so that the other
+        # terms learn to do without it
         hide:float=0.,
         generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
     ):
@@ -154,9 +154,9 @@ class MetaEmbedding(nn.Module):
 
     def implicit(self,
         index:Integer[Tensor, ' b'], # which embeddings
-        other:Integer[Tensor, ' b']|None=None, # left out: the rating to be predicted
-    )->Float[Tensor, 'b f']: # sum of `from_seen` over all it has rated, by √count
-        "What it says about users which items they have rated, whatever the ratings"
+        other:Integer[Tensor, ' b']|None=None, # item of the rating to predict, left out
+    )->Float[Tensor, 'b f']: # sum of `from_seen` over the rated items, over √count
+        "The implicit-feedback term: which items were rated, whatever the ratings"
         count = self.starts[index+1]-self.starts[index]  # (b)
         ends = count.cumsum(0)
         first = self.starts[index]-ends+count
@@ -181,10 +181,10 @@ class MetaEmbedding(nn.Module):
 
     def forward(self,
         index:Integer[Tensor, ' b'], # which embeddings
-        # the other side of each rating, left out of `seen`; if None, nothing is hidden
+        # item (or user) of each rating, left out of `seen`; if None, nothing is hidden
         other:Integer[Tensor, ' b']|None=None,
     )->Float[Tensor, 'b f']: # the embeddings
-        "Look up, and add what is known"
+        "Look up the own vectors and add the terms for metadata and implicit feedback"
         index, other = index.long(), None if other is None else other.long()
         rows = self.own[index]
         if self.training and self.hide and other is not None:
@@ -197,9 +197,9 @@ class MetaEmbedding(nn.Module):
 def rate_embeddings(
     users:Float[Tensor, 'b f'], # embeddings of users, the bias last
     items:Float[Tensor, 'b f'], # embeddings of items, likewise
-    model:nn.Module, # whose `y_range`, and `net` if it has one, are used
+    model:nn.Module, # provides `y_range` and, if it has one, `net`
 )->Float[Tensor, ' b']: # ratings
-    "Dot product, biases, and the output of the network, squeezed into the range"
+    "Sum of dot product, biases and network output, mapped into `y_range`"
     u, i = users[:,:-1], items[:,:-1]
     res = (u*i).sum(1) + users[:,-1] + items[:,-1]  # (b, f) -> (b)
     net = getattr(model, 'net', None)
@@ -207,11 +207,11 @@ def rate_embeddings(
     return apply_y_range(res, model.y_range)
 
 class HybridCollab(nn.Module):
-    """Rating = dot product + biases + network, on embeddings that know metadata
+    """Rating = dot product + biases + network, on embeddings that include metadata
 
     Source: the lesson, 28:06, for the idea; Koren 2008 for `rated`."""
     def __init__(self,
-        n_users:int, # number of users, one of them unknown
+        n_users:int, # number of users, with one for unknown users
         n_items:int, # number of items, likewise
         user_meta:Float[Tensor, 'n_users m']|None=None, # metadata of each user
         item_meta:Float[Tensor, 'n_items k']|None=None, # metadata of each item
@@ -219,14 +219,15 @@ class HybridCollab(nn.Module):
         n_factors:int=50, # number of latent factors
         n_hidden:int=64, # hidden units of the network; 0 for none
         p:float=.25, # dropout in the network
-        # probability to hide a user's own vector in training, for users without ratings
+        # probability of hiding a user's own vector in training, for users without
+        # ratings
         hide_users:float=0.,
         hide_items:float=0., # the same for items
-        # lowest and highest rating, a little widened; unbounded if None
+        # range of the ratings, slightly widened; unbounded if None
         y_range:tuple[float, float]|None=(0, 5.5),
         generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
     ):
-        "Raises ValueError and TypeError for settings out of range and other shapes"
+        "Raises ValueError and TypeError for wrong shapes and settings out of range"
         super().__init__()
         n_users = check_size(n_users, 'n_users')
         n_items = check_size(n_items, 'n_items')
@@ -252,14 +253,14 @@ class HybridCollab(nn.Module):
     def forward(self,
         x:Integer[Tensor, 'b 2'], # indices of users and items
     )->Float[Tensor, ' b']: # ratings
-        "Predicted ratings. Raises IndexError for an index that does not exist"
+        "Predicted ratings. Raises IndexError for an index out of range"
         users, items = split_pairs(x, len(self.users.own), len(self.items.own))
         return rate_embeddings(self.users(users, items), self.items(items, users), self)
 
     def for_new_user(self,
         meta:Float[Tensor, 'b m'], # metadata of users without ratings
-    )->Float[Tensor, 'b n_items']: # their ratings of all items
-        "Ratings by a typical user with these metadata. Call `eval()` first"
+    )->Float[Tensor, 'b n_items']: # predicted ratings of all items
+        "Predicted ratings by a typical user with these metadata. Call `eval()` first"
         _check_new(meta, self.users, 'user')
         items = _all(self.items)
         new = self.users.typical() + meta @ self.users.from_meta
@@ -268,8 +269,8 @@ class HybridCollab(nn.Module):
 
     def for_new_item(self,
         meta:Float[Tensor, 'b m'], # metadata of items without ratings
-    )->Float[Tensor, 'b n_users']: # the ratings of all users
-        "Ratings of a typical item with these metadata. Call `eval()` first"
+    )->Float[Tensor, 'b n_users']: # predicted ratings by all users
+        "Predicted ratings of a typical item with these metadata. Call `eval()` first"
         _check_new(meta, self.items, 'item')
         users = _all(self.users)
         new = self.items.typical() + meta @ self.items.from_meta

@@ -1,6 +1,6 @@
-"""What a trained recommender has learned: item biases, latent factors, and how far to believe them
+"""What a trained recommender has learned: item biases, latent factors, and how far to trust them
 
-Reading a trained recommender: `bias_table`, `top_bias` and `bottom_bias` for who is liked more or less than expected, `pca` for a map of the latent factors, `nearest` for similar items, with the agreement of several models. scikit-learn equivalent of `pca`: `sklearn.decomposition.PCA`.
+Reading a trained recommender: `bias_table`, `top_bias` and `bottom_bias` for the biases of items and users, `pca` for a map of the latent factors, `nearest` for similar items, with the agreement of several models. scikit-learn equivalent of `pca`: `sklearn.decomposition.PCA`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/interpret.html.md"""
 
@@ -40,7 +40,7 @@ def bias_table(
     mean = torch.zeros(len(vocab)).index_add(0, rows, stars)/count  # 0/0 is NaN
     names = pd.Index([vocab[i] for i in range(len(vocab))], name=of)
     table = pd.DataFrame({'bias': bias, 'ratings': count, 'mean': mean}, index=names)
-    return table[1:]  # without the row for unknown names
+    return table[1:]  # without the row for unknown items or users
 
 def top_bias(
     model:nn.Module, # see `bias_table`
@@ -49,7 +49,7 @@ def top_bias(
     of:str='item', # 'item' or 'user'
     min_ratings:int=0, # leave out those with fewer ratings
 )->'pandas.DataFrame': # highest bias first
-    "The highest biases: what is liked even by people who like little else of its kind"
+    "The `n` items or users with the highest bias, of those with enough ratings"
     return _enough(bias_table(model, data, of), n, min_ratings).nlargest(n, 'bias')
 
 def bottom_bias(
@@ -59,7 +59,7 @@ def bottom_bias(
     of:str='item', # 'item' or 'user'
     min_ratings:int=0, # leave out those with fewer ratings
 )->'pandas.DataFrame': # lowest bias first
-    "The lowest biases: what is disliked even by people who like its kind"
+    "The `n` items or users with the lowest bias, of those with enough ratings"
     return _enough(bias_table(model, data, of), n, min_ratings).nsmallest(n, 'bias')
 
 # %% ../nbs/23_interpret.ipynb #d70afa62
@@ -89,7 +89,7 @@ def _enough(table, n:int, min_ratings:int):
 class Components(NamedTuple):
     "What `pca` returns"
     points:Float[Tensor, 'n k'] # coordinates of each row along the axes
-    axes:Float[Tensor, 'k d'] # directions of length 1, at right angles to each other
+    axes:Float[Tensor, 'k d'] # orthogonal directions of length 1
     explained:Float[Tensor, ' k'] # fraction of the variance along each axis
     mean:Float[Tensor, ' d'] # origin of the axes
 
@@ -99,7 +99,7 @@ def pca(
 )->Components:
     """Principal component analysis
 
-    As in scikit-learn's `PCA`, the largest entry of each axis is positive.
+    As in scikit-learn's `PCA`, the largest entry of each axis, in size, is positive.
     A new row has the coordinates `(row - mean) @ axes.T`; `points @ axes + mean` goes
     back. Raises ValueError for rows that are all equal, for NaN and for infinity."""
     n, d = check_axes(x, 'n d', 'x', kind='float')
@@ -119,13 +119,13 @@ def pca(
 
 # %% ../nbs/23_interpret.ipynb #b106448d
 def nearest(
-    # with `item_factors` and `user_factors`; of several models, trained with different
-    # seeds, the mean similarity counts
+    # with `item_factors` and `user_factors`; for several models, trained with different
+    # seeds, similarities are averaged
     model:nn.Module|Sequence[nn.Module],
     data:RatingsData, # vocabularies, and how often each item was rated
-    name:str|Integral, # whose neighbors are wanted
+    name:str|Integral, # item or user whose neighbors to find
     n:int=10, # number of neighbors
-    metric:str='cosine', # 'cosine' (1: same direction) or 'euclidean' (0: same place)
+    metric:str='cosine', # 'cosine' (1: same direction) or 'euclidean' (0: same point)
     min_ratings:int=0, # leave out those with fewer ratings
     of:str='item', # 'item' or 'user'
 )->'pandas.DataFrame': # nearest first: the metric; ratings; with several models, agree
@@ -146,7 +146,7 @@ def nearest(
     if not models: raise ValueError('`model` must be a model or several, got none')
     row, count = int(vocab.index(name)), torch.bincount(rows, minlength=len(vocab))
     others = (count>=min_ratings).nonzero().squeeze(1)
-    others = others[(others!=row) & (others>0)]  # row 0 stands for unknown names
+    others = others[(others!=row) & (others>0)]  # row 0 stands for unknown ones
     if not len(others):
         raise ValueError(f'`min_ratings` must leave something over, got {min_ratings}')
     factors = [_learned(m, f'{of}_factors', vocab) for m in models]

@@ -1,6 +1,6 @@
 """How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
 
-`Parameter`, `Module`, `Linear` and `Sequential` from scratch, to be understood; everything else in this library builds on PyTorch's. PyTorch equivalents: `torch.nn.Parameter`, `torch.nn.Module`, `torch.nn.Linear`, `torch.nn.Sequential`.
+`Parameter`, `Module`, `Linear` and `Sequential` from scratch, to show how they work; the rest of this library builds on PyTorch's own classes. PyTorch equivalents: `torch.nn.Parameter`, `torch.nn.Module`, `torch.nn.Linear`, `torch.nn.Sequential`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/parameters.html.md"""
 
@@ -59,7 +59,7 @@ class Module:
         super().__setattr__(name, value)
 
     def forward(self,
-        *args, # what the module is called with
+        *args, # inputs of the module
     ):
         "What the module computes; each subclass defines its own"
         raise NotImplementedError(f'{type(self).__name__} must define `forward`')
@@ -67,10 +67,10 @@ class Module:
     def __call__(self, *args): return self.forward(*args)
 
     def named_parameters(self,
-        prefix:str='', # path to this module, with a dot at its end
+        prefix:str='', # path to this module, with a trailing dot
         _seen:set|None=None, # parameters listed so far
     )->Iterator[tuple[str, Parameter]]: # path and parameter
-        "Each parameter once, own ones first, with its path"
+        "Each parameter once, with its path; the module's own parameters come first"
         seen = set() if _seen is None else _seen
         for name,p in self._parameters.items():
             if id(p) not in seen: yield prefix+name, p
@@ -89,17 +89,17 @@ class Module:
     def train(self,
         mode:bool=True, # True: training; False: evaluation
     )->'Module': # itself
-        "Switch this module and all modules inside to training or evaluation"
+        "Switch this module and all its submodules to training or evaluation mode"
         self.training = mode
         for module in self._modules.values(): module.train(mode)
         return self
 
     def eval(self)->'Module': # itself
-        "Switch this module and all modules inside to evaluation"
+        "Switch this module and all its submodules to evaluation mode"
         return self.train(False)
 
     def state_dict(self,
-        prefix:str='', # path to this module, with a dot at its end
+        prefix:str='', # path to this module, with a trailing dot
     )->dict[str, Tensor]: # path -> values, which share the model's memory
         "The values of all parameters by path; a shared parameter has several paths"
         state = {prefix+name: p.detach() for name,p in self._parameters.items()}
@@ -112,8 +112,8 @@ class Module:
     )->None:
         """Copy values into the parameters
 
-        Raises KeyError for missing or unexpected paths, ValueError for other shapes;
-        then nothing is changed."""
+        Raises KeyError for missing or unexpected paths, ValueError for shapes
+        that differ; in both cases nothing is changed."""
         mine = self.state_dict()
         missing = [k for k in mine if k not in state]
         unexpected = [k for k in state if k not in mine]
@@ -151,7 +151,7 @@ class Linear(Module):
     def forward(self,
         x:Float[Tensor, 'b i'], # a row for each example
     )->Float[Tensor, 'b o']: # a row for each example
-        "`x @ weight.T + bias`. Raises ValueError for another shape"
+        "`x @ weight.T + bias`. Raises ValueError for any other shape"
         check_axes(x, f'b {self.weight.shape[1]}', 'x')
         x = x @ self.weight.T  # (b, i) -> (b, o)
         if self.bias is None: return x
@@ -173,9 +173,9 @@ class Sequential(Module):
     def __iter__(self)->Iterator: return (getattr(self, name) for name in self.names)
 
     def __getitem__(self,
-        i:int|slice, # index of a layer, or a slice
+        i:int|slice, # index of a layer, or a slice of layers
     ): # the layer; for a slice, a Sequential of these layers under their names
-        "Raises TypeError for other indices, IndexError for a layer that is not there"
+        "Raises TypeError for other indices, IndexError for a layer that does not exist"
         if isinstance(i, slice): return self._part(self.names[i])
         check_range(i, 'i', whole=True)
         if not -len(self)<=i<len(self):

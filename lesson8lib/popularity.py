@@ -1,6 +1,6 @@
 """When a few enthusiastic users fill the top of every list, and what to do about it
 
-The experiment of the page: `invented_fans`, and `Weighted`, which lets each squared error count by a weight. Neither PyTorch nor fastai has an equivalent.
+The experiment on this page: `invented_fans` generates ratings by invented fans, and `Weighted` gives each squared error a weight. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/popularity.html.md"""
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING: import pandas
 def invented_fans(
     ratings:'pandas.DataFrame', # columns user, title and rating, of ordinary users
     n_fans:int, # how many fans join
-    seed:int, # of everything drawn
+    seed:int, # seed for all random draws
 )->'pandas.DataFrame': # ratings by the fans, and some ordinary ratings of their films
-    """Ratings of fans: of 40 invented films, `Niche 00` … `Niche 39`, and 30 others
+    """Ratings by fans of 40 invented films, `Niche 00` … `Niche 39`, and 30 other films
 
     Raises KeyError for missing columns, ValueError for a negative number of fans."""
     import numpy as np
@@ -47,9 +47,9 @@ def invented_fans(
 
 # %% ../nbs/24c_popularity.ipynb #cca6856b
 class Weighted(nn.Module):
-    "A model whose squared errors count by a weight; multiply the targets by its root"
+    "A model with weighted squared errors; multiply the targets by `root`, too"
     def __init__(self,
-        model:nn.Module, # any model with one number per example
+        model:nn.Module, # any model with one output per example
     ):
         super().__init__()
         self.model = model

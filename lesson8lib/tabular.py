@@ -1,4 +1,4 @@
-"""Embeddings for the categories, normalized numbers, and a network on both: fastai's TabularModel from scratch
+"""Embeddings for categorical columns, standardized continuous columns, and a network on both: fastai's TabularModel from scratch
 
 A neural network for any table: `cont_cat_split`, `date_parts`, `TableData`, `lin_bn_drop`, `TabularModel`. fastai equivalents: `tabular.core.TabularPandas`, `layers.LinBnDrop`, `tabular.model.TabularModel`.
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING: import numpy, pandas
 def cont_cat_split(
     df:'pandas.DataFrame', # any table, of pandas or polars
     max_card:int=20, # integers with more different values than this are continuous
-    dep_var:str|Sequence[str]|None=None, # the target or targets, which are neither
+    dep_var:str|Sequence[str]|None=None, # target or targets, left out of both lists
 )->tuple[list[str], list[str]]: # names of continuous and of categorical columns
     """A first guess at which columns are continuous and which are categorical
 
@@ -71,12 +71,12 @@ _part_kinds = {  # name of each part -> is it a quantity, or a category?
     'Is_quarter_start': False, 'Is_year_end': False, 'Is_year_start': False, 'Elapsed': True}
 
 def _parts(column)->dict[str, bool]: # name -> is it a quantity?
-    "The columns that `date_parts` makes of one: of saledate saleYear, saleMonth …"
+    "The columns that `date_parts` makes: for saledate they are saleYear, saleMonth …"
     prefix = re.sub('[Dd]ate$', '', str(column))
     return {prefix+part: quantity for part,quantity in _part_kinds.items()}
 
 def _dates_of(field, label:str)->'pandas.Series':
-    "A column of dates, whatever holds them"
+    "A column of dates of any kind, as pandas timestamps"
     import pandas as pd
     if isinstance(field.dtype, pd.CategoricalDtype):
         field = field.astype(field.dtype.categories.dtype)
@@ -90,8 +90,8 @@ def _dates_of(field, label:str)->'pandas.Series':
 def date_parts(
     df:'pandas.DataFrame', # any table, of pandas or polars
     column:str, # a column of dates: of pandas, NumPy or Python, or periods
-)->'pandas.DataFrame': # a new table: without the column, with thirteen more
-    """Replace a column of dates by its parts: year, month, week, day, weekday …
+)->'pandas.DataFrame': # a new table with thirteen columns in its place
+    """Replace a column of dates with its parts: year, month, week, day, weekday …
 
     `Elapsed` counts seconds since 1970. Source: the lesson, 36:30. fastai equivalent:
     `tabular.core.add_datepart`. Raises TypeError for anything but dates, KeyError for a
@@ -153,28 +153,27 @@ def _split_rows(n:int, valid, seed)->tuple['numpy.ndarray', 'numpy.ndarray']:
 
 # %% ../nbs/26_tabular.ipynb #6d20406b
 class TableData:
-    """A table as tensors; whatever is learned of it is learned from the training rows
+    """A table as tensors; its statistics and vocabularies come from the training rows
 
-    The classes of a target come from all rows, and so does which columns can have
-    missing values: these get an indicator column. Where float32 would make different
-    targets equal, and only there, `offset`, their mean, is subtracted, and `predict`
-    adds it again.
+    The classes of the target come from all rows. So do the columns with missing
+    values, which get an indicator column. Only where float32 would make different
+    targets equal, their mean, `offset`, is subtracted; `predict` adds it back.
     fastai equivalent: `TabularPandas` with `Categorify`, `FillMissing` and `Normalize`.
     Raises KeyError for missing columns, TypeError for text where numbers are expected
     and for dates, ValueError for infinity and for a missing target."""
     def __init__(self,
-        df:'pandas.DataFrame', # a table of pandas or polars, a row for each example
+        df:'pandas.DataFrame', # a pandas or polars table, a row for each example
         target:str, # column to predict: numbers, or classes (text, bool, category)
         # categorical columns, one or several; those of `cont_cat_split` if None
         cat_names:'str|Sequence[str]|None'=None,
         cont_names:'str|Sequence[str]|None'=None, # continuous columns; likewise
         # fraction of rows for validation, drawn at random, or the indices of these rows
         valid:'float|Sequence[int]'=.2,
-        seed:int|None=42, # of a drawn split; drawn globally if None
-        # columns of dates: 'raise' refuses them, 'parts' splits them by `date_parts`
+        seed:int|None=42, # seed for a random split; drawn globally if None
+        # date columns: 'raise' rejects them, 'parts' splits them with `date_parts`
         dates:str='raise',
     ):
-        "Learn from the training rows what the columns hold; make tensors of all rows"
+        "Learn the encoding from the training rows, then encode all rows"
         if dates not in ('raise', 'parts'):
             raise ValueError(f"`dates` must be 'raise' or 'parts', got {dates!r}")
         if not isinstance(target, Hashable):
@@ -197,7 +196,7 @@ class TableData:
 
     @property
     def out_sz(self)->int: # 1 for numbers, else the number of classes
-        "Number of outputs of a model of this table"
+        "Number of outputs of a model for this table"
         return 1 if self.labels is None else len(self.labels)
 
     def y_range(self,
@@ -211,10 +210,10 @@ class TableData:
     def encode(self,
         df:'pandas.DataFrame|pandas.Series', # a table with these columns, or one row
     )->tuple[Int[Tensor, 'n c'], Float[Tensor, 'n k']]: # category indices, numbers
-        """Tensors of any table, old or new; the target is not needed
+        """Encode a table, old or new; the target is not needed
 
         Unknown and missing categories get index 0, missing numbers the training median.
-        Raises KeyError for missing columns, TypeError for columns of another kind."""
+        Raises KeyError for missing columns, TypeError for columns of the wrong kind."""
         import pandas as pd
         if isinstance(df, pd.Series): df = df.to_frame().T
         parts = {p for c in self.dates for p in _parts(c)}
@@ -267,7 +266,7 @@ class TableData:
         cats = _listed(cat_names, table.columns, 'cat_names')
         conts = _listed(cont_names, table.columns, 'cont_names')
         named, free = [self.target, *(cats or []), *(conts or [])], []
-        if cats is None or conts is None:  # a date is no quantity
+        if cats is None or conts is None:  # a date is not a quantity
             free = [c for c in table if c not in named]
             if cats is not None: free = [c for c in free if not holds_times(table[c])]
         table = as_table(df, [*named, *free])
@@ -328,9 +327,9 @@ class TableData:
         return torch.tensor(numbers.to_numpy(), dtype=dtype)
 
     def _learn_columns(self, df, train)->None:
-        """What can be missing, from all rows
+        """Learn from all rows which columns can have missing values
 
-        Medians, means, standard deviations and vocabularies, from the training rows."""
+        Medians, means, standard deviations and vocabularies: from the training rows."""
         numbers = {c: check_numbers(df[c], self._label(c)) for c in self.cont_names}
         if empty := [c for c,column in numbers.items() if column.isna().all()]:
             label = self._label(empty[0])
@@ -360,7 +359,7 @@ class TableData:
             else:
                 column = df[c]
                 check_kind(column, self._label(c), names)
-                if pd.api.types.is_float_dtype(column):  # infinity is no category
+                if pd.api.types.is_float_dtype(column):  # infinity is not a category
                     check_numbers(column, self._label(c))
             cats.append(_rows_of(column, names))
         for c,(mean,std) in self.scale.items():
@@ -371,7 +370,7 @@ class TableData:
         return x_cat, torch.stack(conts, 1) if conts else none
 
     def _check_range_of(self, model)->None:
-        "Refuse a range that cannot hold targets from which `offset` was subtracted"
+        "Raise ValueError for a range that excludes the targets less `offset`"
         y_range, y = getattr(model, 'y_range', None), self.train[-1]
         if not self.offset or y_range is None: return
         if y_range[0]>y.max() or y_range[1]<y.min():
@@ -398,7 +397,7 @@ def _false_true()->'pandas.Index':
 def _median(column)->float: return 0. if column.isna().all() else float(column.median())
 
 def _mean_and_std(column)->tuple[float, float]:
-    "Of a constant column, infinity: it becomes zeros whatever comes later"
+    "Mean and standard deviation; infinity for a constant column, which so becomes zeros"
     constant = column.nunique()<2
     return float(column.mean()), float('inf') if constant else float(column.std(ddof=0))+1e-7
 
@@ -407,7 +406,7 @@ def lin_bn_drop(
     n_in:int, # inputs
     n_out:int, # outputs
     bn:bool=True, # with batch normalization? The linear layer then needs no bias
-    p:float=0., # probability to drop, in [0, 1)
+    p:float=0., # dropout probability, in [0, 1)
     act:bool=True, # with a ReLU after the linear layer?
     generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
 )->nn.Sequential:
@@ -426,7 +425,7 @@ def _block(n_in, n_out, bn, p, act, generator)->nn.Sequential:
 
 # %% ../nbs/26_tabular.ipynb #d1240cbf
 class TabularModel(nn.Module):
-    """Embeddings and continuous columns side by side, then a network
+    """Concatenated embeddings and continuous columns, then a network
 
     Source: the lesson, 37:30. fastai equivalent: `tabular.model.TabularModel`, which
     returns (b, 1) for one output and drops layers if `ps` has another length."""
@@ -444,7 +443,7 @@ class TabularModel(nn.Module):
         bn_cont:bool=True, # and of the continuous columns?
         generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
     ):
-        "Raises TypeError and ValueError for settings of another kind or out of range"
+        "Raises TypeError and ValueError for settings of the wrong type or out of range"
         super().__init__()
         emb_szs = _check_embeddings(emb_szs)
         layers = check_list(layers, 'layers', low=1, whole=True)
@@ -503,7 +502,7 @@ class TabularModel(nn.Module):
 
 # %% ../nbs/26_tabular.ipynb #53806eec
 def _check_embeddings(emb_szs)->list[tuple[int, int]]:
-    "Refuse what is not a list of pairs of sizes; return it"
+    "Check that it is a list of pairs of sizes, and return it"
     wish, is_text = 'pairs (categories, dimension)', isinstance(emb_szs, (str, bytes))
     if is_text or not isinstance(emb_szs, Sequence) and getattr(emb_szs, 'ndim', 0)!=2:
         raise TypeError(f'`emb_szs` must be a list of {wish}, got {emb_szs!r}')

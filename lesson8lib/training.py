@@ -29,10 +29,10 @@ if TYPE_CHECKING: import matplotlib.axes, pandas
 
 # %% ../nbs/04_training.ipynb #3d426473
 def sgd_step(
-    params:Iterable[Tensor], # parameters with `.grad`; those without one are left alone
+    params:Iterable[Tensor], # parameters; those without a gradient are skipped
     lr:float, # learning rate
 )->None:
-    """One step of gradient descent, in place; then the gradients are cleared
+    """Take one step of gradient descent in place, then clear the gradients
 
     PyTorch equivalent: `step` and `zero_grad` of `torch.optim.SGD`."""
     if isinstance(params, Tensor):
@@ -46,13 +46,13 @@ def sgd_step(
 
 # %% ../nbs/04_training.ipynb #985b80bf
 def batches(
-    tensors:Sequence[Tensor], # columns of equal length: inputs and target
+    tensors:Sequence[Tensor], # tensors of equal length: inputs and target
     bs:int, # examples in a batch; the last batch may have fewer
-    shuffle:bool=True, # in random order?
+    shuffle:bool=True, # draw a random order?
     generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
     device:torch.device|str|None=None, # device of the batches; the tensors' if None
-)->Iterator[tuple[Tensor, ...]]: # one slice of each tensor
-    """One epoch of mini-batches: every row once
+)->Iterator[tuple[Tensor, ...]]: # a mini-batch of each tensor
+    """One epoch of mini-batches: each row occurs once
 
     Raises ValueError for tensors of different lengths. PyTorch equivalent:
     `DataLoader(TensorDataset(...))`, which collects rows one by one."""
@@ -70,9 +70,9 @@ def batches(
 
 # %% ../nbs/04_training.ipynb #5bd95957
 def new_generator(
-    seed:int|None=None, # where it starts; drawn from PyTorch's global generator if None
+    seed:int|None=None, # seed; drawn from PyTorch's global generator if None
 )->torch.Generator: # for the CPU
-    "A generator with a seed. PyTorch equivalent: `torch.Generator().manual_seed(seed)`"
+    "A seeded generator. PyTorch equivalent: `torch.Generator().manual_seed(seed)`"
     if seed is None: seed = int(torch.randint(2**62, ()))
     seed = check_size(seed, 'seed', low=0)
     if seed>=2**64: raise ValueError(f'`seed` must be less than 2**64, got {seed}')
@@ -100,9 +100,11 @@ def _cosine(start:float, end:float, fraction:float)->float:
 
 def one_cycle(
     done:float, # fraction of the training completed, in [0, 1]
-    lr:float, # highest learning rate
+    lr:float, # maximum learning rate
 )->tuple[float, float]: # learning rate and momentum
-    "The one-cycle policy. fastai equivalent: `fit_one_cycle`, with its defaults"
+    """Learning rate and momentum at one point of the one-cycle policy
+
+    fastai equivalent: `fit_one_cycle`, with its defaults."""
     done, lr = check_range(done, 'done', low=0, high=1), check_range(lr, 'lr')
     if done<.25: return _cosine(lr/25, lr, done/.25), _cosine(.95, .85, done/.25)
     after = (done-.25)/.75
@@ -123,7 +125,7 @@ def _param_groups(model:nn.Module, wd:float)->list[dict]:
     return groups
 
 def _predict(model:nn.Module, batch:tuple[Tensor, ...])->tuple[Tensor, Tensor]:
-    "Predictions for a batch and its target, shapes compared"
+    "Predictions for a batch and its target, after a check of their shapes"
     *inputs, target = batch
     pred = model(*inputs)
     if pred.shape!=target.shape and (target.is_floating_point() or pred.numel()==target.numel()):
@@ -133,15 +135,16 @@ def _predict(model:nn.Module, batch:tuple[Tensor, ...])->tuple[Tensor, Tensor]:
     return pred, target
 
 def _takes_classes(fn:Callable, pred:Tensor, target:Tensor)->bool:
-    """Whether `fn` takes integers for classes
+    """Whether `fn` interprets an integer target as class indices
 
-    A function that subtracts them from the predictions fails if no other axis has as many rows."""
+    The rows are repeated until no other axis is as long: a function that subtracts the target
+    from the predictions then fails."""
     rows = torch.arange(max(pred.shape)+1, device=pred.device)%len(pred)
     try: fn(pred.detach()[rows], target[rows])
     except (RuntimeError, ValueError): return False
     if pred.ndim>target.ndim: return True
-    # a target of one column fits any number of columns: then a loss for classes is one that
-    # refuses a class that does not exist
+    # a target with one column broadcasts over any number of columns: there, a loss for classes is
+    # recognized by its error for a class that does not exist
     try: fn(pred.detach().cpu(), torch.full_like(target, pred.shape[1], device='cpu'))
     except (RuntimeError, ValueError, IndexError): return True
     return False
@@ -151,7 +154,7 @@ def _can_broadcast(a:Tensor, b:Tensor)->bool:
     except RuntimeError: return False
 
 def _judge(fn:Callable, pred:Tensor, target:Tensor, name:str):
-    "Value of a loss or a metric; refused where it would broadcast classes over predictions"
+    "Value of a loss or metric; ValueError where it would broadcast class indices over predictions"
     words = (f'{name} must take integers for classes, since the target has shape '
              f'{tuple(target.shape)} and the predictions {tuple(pred.shape)}; `{_name(fn)}` '
              'compares them number by number: for classes take `nn.functional.cross_entropy`')
@@ -195,7 +198,7 @@ def _check_metrics(metrics:Sequence[Callable], valid=())->None:
 # %% ../nbs/04_training.ipynb #556fc855
 @contextmanager
 def _training_mode(model:nn.Module):
-    "Put the model into training mode, and back afterwards into the mode of each of its layers"
+    "Switch the model to training mode; afterwards restore the mode of each of its layers"
     before = [(m, m.training) for m in model.modules()]
     model.train()
     try: yield
@@ -205,7 +208,7 @@ def _training_mode(model:nn.Module):
 def evaluation_copy(
     model:nn.Module, # any model; it is not changed
 )->nn.Module: # the model itself if it is in evaluation mode, else a copy that is
-    """The model in evaluation mode, without switching the model, which another thread may use
+    """The model in evaluation mode; the original, which another thread may use, is not switched
 
     The copy shares parameters, buffers and hooks with the model: it costs no memory and always
     predicts with the current values."""
@@ -258,22 +261,22 @@ def fit(
     valid:Sequence[Tensor]|None=None, # the same for validation
     loss:Callable=nn.functional.mse_loss, # function of predictions and target
     epochs:int=5, # passes over all rows
-    lr:float=5e-3, # highest learning rate of the cycle
+    lr:float=5e-3, # maximum learning rate of the cycle
     wd:float=.1, # weight decay: a step at rate r multiplies a weight by 1-r·wd
     bs:int=64, # rows in a batch
     metrics:Sequence[Callable]=(), # functions of predictions and target, for `valid`
-    seed:int|None=None, # of the order of rows and of dropout; drawn globally if None
-    device:torch.device|str|None=None, # where the model has to be; anywhere if None
-    shuffle:bool=True, # new order of rows in each epoch?
+    seed:int|None=None, # seed for the row order and dropout; drawn globally if None
+    device:torch.device|str|None=None, # device the model must be on; any device if None
+    shuffle:bool=True, # shuffle the rows in each epoch?
     progress:bool=True, # show a progress bar?
-    # does Ctrl-C end the training and keep what was learned? Else it raises
+    # on Ctrl-C, stop and keep what was learned? If False, raise KeyboardInterrupt
     interruptible:bool=True,
 )->'pandas.DataFrame': # a row per epoch: train_loss, valid_loss, metrics
-    """Fit a model with AdamW and the one-cycle policy, fastai's `fit_one_cycle`
+    """Fit a model with AdamW and the one-cycle policy, like fastai's `fit_one_cycle`
 
     Raises FloatingPointError when the training loss is NaN or infinite, ValueError for
     predictions that do not have the shape of the target, and for integer targets with a
-    loss that is not one for classes."""
+    loss that does not take class indices."""
     import pandas as pd
     _check_metrics(metrics, valid)
     epochs, lr, wd, bs = _check_fit(model, train, valid, epochs, lr, wd, bs, device)
@@ -307,7 +310,7 @@ def device_of(
     return next((p.device for p in model.parameters()), None)
 
 def _check_fit(model, train, valid, epochs, lr, wd, bs, device)->tuple[int, float, float, int]:
-    "Refuse what cannot be fitted; return epochs, lr, wd and bs as Python's own numbers"
+    "Check the arguments of `fit`; return epochs, lr, wd and bs as Python numbers"
     _check_data('train', train)
     if valid is not None: _check_data('valid', valid)
     at = device_of(model)
@@ -327,8 +330,8 @@ def _adamw(model:nn.Module, lr:float, wd:float, fused:bool=False)->torch.optim.A
 def _seeded(seed:int|None, at:torch.device):
     """A generator for the order of rows
 
-    Inside, the global generators of CPU and device start from `seed`; afterwards they go on
-    as before."""
+    Inside, the global generators of CPU and device start from `seed`; afterwards they
+    continue from their previous state."""
     generator = new_generator(seed)
     device = {'devices': [at], 'device_type': at.type} if at.type!='cpu' else {'devices': []}
     with torch.random.fork_rng(enabled=seed is not None, **device):
@@ -345,7 +348,7 @@ def _seed_device(seed:int, at:torch.device)->None:
 def _bar(total:int, progress:bool):
     "A progress bar; none in tests and where `TQDM_DISABLE` is set, for reproducible outputs"
     with warnings.catch_warnings():
-        # Jupyter without widgets shows a bar of text, which will do
+        # Jupyter without widgets shows a text bar instead, which is good enough
         warnings.filterwarnings('ignore', message='IProgress not found')
         from tqdm.auto import tqdm
     off = not progress or os.environ.get('IN_TEST') or os.environ.get('TQDM_DISABLE')
@@ -396,7 +399,7 @@ def show_history(
 
 # %% ../nbs/04_training.ipynb #e8e60847
 def _losses_at(rates, model, rows, loss, opt)->list[float]:
-    "The smoothed loss of a step at each rate, until it has grown fourfold or is not finite"
+    "The smoothed loss at each rate, until it exceeds four times its minimum or is not finite"
     losses, average = [], 0.
     for step,(rate,batch) in enumerate(zip(rates, rows, strict=False), 1):
         for group in opt.param_groups: group['lr'] = rate
@@ -432,10 +435,10 @@ def lr_find(
     bs:int=64, # rows in a batch
     low:float=1e-7, # first learning rate
     high:float=10., # last learning rate
-    steps:int=100, # rates to try; it ends early when the loss has grown fourfold
-    seed:int|None=None, # of the order of rows; drawn globally if None
-)->'pandas.DataFrame': # lr and smoothed loss; `.attrs['suggested']` is the rate to take
-    "Loss at growing learning rates. fastai equivalent: `Learner.lr_find`"
+    steps:int=100, # rates to try; stops early once the loss has grown fourfold
+    seed:int|None=None, # seed for the order of rows; drawn globally if None
+)->'pandas.DataFrame': # lr and smoothed loss; `.attrs['suggested']` is a good rate
+    "Loss at increasing learning rates. fastai equivalent: `Learner.lr_find`"
     import pandas as pd
     _, _, wd, bs = _check_fit(model, train, None, 1, 1, wd, bs, None)
     high = check_range(high, 'high', above=0)
