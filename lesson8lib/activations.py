@@ -33,7 +33,7 @@ def widen(
 
 def narrow(
     wide:Float[Tensor, '...'], # a result in at least 32 bits
-    x:Float[Tensor, '...'], # what it was computed from
+    x:Float[Tensor, '...'], # the input it was computed from
 )->Float[Tensor, '...']: # in the dtype of `x`
     """Round to the dtype of `x`
 
@@ -113,7 +113,7 @@ def softplus(
 # %% ../nbs/34_activations.ipynb #0faf6ab2
 def gelu(
     x:Float[Tensor, '...'], # of any shape
-    approximate:str='none', # 'none': with the error function; 'tanh': a close formula
+    approximate:str='none', # 'none': with the error function; 'tanh': approximated
 )->Float[Tensor, '...']: # the same shape
     """GELU activation: x times the standard normal distribution function at x
 

@@ -40,7 +40,7 @@ def test_same(
 
 # %% ../nbs/00_checks.ipynb #e1a4d79a
 def _call(fn:Callable, inputs:tuple)->tuple[Tensor|None, Exception|None, list[Tensor|None]]:
-    "Call a function: its result or None, its error or None, and the gradients"
+    "Call a function; return its result or None, its error or None, and the gradients"
     def copy(x): return x.detach().clone().requires_grad_(x.is_floating_point())
     inputs = [copy(x) if isinstance(x, Tensor) else x for x in inputs]
     try: out = fn(*inputs)
@@ -92,7 +92,7 @@ def _has_axes(shape:Sequence[int], axes:list[str])->bool:
 # %% ../nbs/00_checks.ipynb #3f925817
 def check_axes(
     x:Tensor, # the argument to check
-    # names of its axes, as 'b c h w': a number asks for that size, the same name twice
+    # its axes, such as 'b c h w': a number asks for that size, the same name twice
     # for equal sizes, a `+` for at least one entry; '...' allows any shape
     axes:str,
     name:str, # the argument's name, for the error
@@ -100,7 +100,7 @@ def check_axes(
 )->tuple[int, ...]: # size of each axis
     """Check the shape of a tensor, and the kind of its numbers; return the shape
 
-    Raises TypeError if `x` is not a tensor or of another kind, ValueError for a shape
+    Raises TypeError if `x` is not a tensor or its kind differs, ValueError for a shape
     that does not fit."""
     names = axes.split()
     wish = '(' + ', '.join(n.removesuffix('+') for n in names) + ')'
@@ -129,7 +129,7 @@ def _wanted(low, high, above, below, whole)->str:
 
 # %% ../nbs/00_checks.ipynb #125cd0fa
 def check_range(
-    value:float, # the argument to check; NumPy's numbers are numbers, too
+    value:float, # the argument to check; NumPy numbers are accepted, too
     name:str, # the argument's name, for the error
     low:float|None=None, # smallest value allowed
     high:float|None=None, # largest value allowed
@@ -196,7 +196,7 @@ def check_list(
     """Check that all numbers of a list lie in a range, and return them
 
     Raises TypeError for anything but a list of numbers, ValueError for a number out of
-    range and for another length."""
+    range and for a wrong length."""
     kind = 'integers' if limits.get('whole') else 'numbers'
     kind = kind if n is None else f'{n} {kind}'
     wish = f'`{name}` must be a list of {kind}, got {values!r}'
@@ -220,7 +220,7 @@ def check_pair(
 
 # %% ../nbs/00_checks.ipynb #429b4309
 def _outside(index:Tensor, n:int)->Tensor|None:
-    "The indices outside of 0 … n-1; None if there are none, or no values that can be read"
+    "The indices outside of 0 … n-1; None if there are none or values cannot be read"
     if torch.compiler.is_compiling() or not index.numel(): return None
     try:
         low, high = index.aminmax()
@@ -237,7 +237,7 @@ def check_index(
 )->Tensor: # the indices
     """Check that indices lie in 0 … n-1, and return them as int32 or int64
 
-    Other integer dtypes become int64, because PyTorch takes uint8 for a mask. Raises
+    Other integer dtypes become int64, because PyTorch treats uint8 as a mask. Raises
     TypeError for anything but a tensor of integers, IndexError with the number of
     indices outside and the first few. While a model is traced (`torch.compile`,
     `torch.export`, `torch.func.vmap`, the meta device) there are no values to check."""
@@ -270,7 +270,7 @@ def _nearest_name(name, known:Iterable)->str|None:
 def unknown_names(
     names:list, # the names that were not found
     known:Collection, # all known names
-    what:str, # what they name, as 'item'
+    what:str, # what they name, such as 'item'
 )->KeyError: # to be raised by the caller
     "An error that counts the unknown names and suggests the nearest known one"
     first = ', '.join(repr(n) for n in names[:3]) + (', …' if len(names)>3 else '')
@@ -286,7 +286,7 @@ def _first_names(names:Iterable, n:int=10)->str:
     return f'{names}' if len(names)<=n else f'{names[:n]} and {len(names)-n} more'
 
 def _from_polars(column)->'pandas.Series':
-    "A column of polars, with every digit of its integers"
+    "Convert a column of polars; integers keep every digit"
     import pandas as pd
     dtype = column.dtype
     is_small = dtype.is_integer() and not str(dtype).endswith('128')
@@ -330,7 +330,7 @@ def _is_number(value)->bool:
     return isinstance(value, Number) and not isinstance(value, (bool, complex))
 
 def _plain_objects(column, label:str)->'pandas.Series':
-    "A column of Python objects as what all of them are: numbers, booleans, text"
+    "Convert a column of Python objects to their common kind: numbers, booleans or text"
     import pandas as pd
     kind, values = pd.api.types.infer_dtype(column), column.dropna()
     is_full = len(values)==len(column)
@@ -359,7 +359,7 @@ def _plain_categories(column, label:str)->'pandas.Series':
     return column if names.dtype==categories.dtype else column.cat.rename_categories(names.tolist())
 
 def _plain_column(column, label:str)->'pandas.Series':
-    """A column of any kind as one of NumPy's numbers, nullable integers, booleans, text, or
+    """Convert any column to NumPy's numbers, nullable integers, booleans, text, or
     categories of these. Raises TypeError for dates and times"""
     import numpy as np
     import pandas as pd
@@ -403,7 +403,7 @@ def as_table(
     """Check that a table has the columns that are needed, and return them
 
     Raises TypeError for anything but a table, KeyError for missing columns, ValueError for
-    too few rows, for two columns of one name and for a MultiIndex of columns."""
+    too few rows, for two columns with the same name and for a MultiIndex of columns."""
     df = _as_pandas(df, name)
     if df.columns.nlevels>1:
         levels = df.columns.nlevels
@@ -445,7 +445,7 @@ def check_table(
 _decimal = re.compile(r"[+-]?(\d{1,3}([.,'\s]\d{3})*|\d*)([.,]\d+)?")  # 1.020,5 and 1020.5 and .5
 
 def _looks_like_numbers(texts:list[str])->bool:
-    "Whether all are written as numbers, and at least one as a fraction: '20,37'"
+    "Whether all are written as numbers, and at least one with decimals: '20,37'"
     texts = [t.strip() for t in texts]
     if not texts or not all(t and _decimal.fullmatch(t) for t in texts): return False
     return any('.' in t or ',' in t for t in texts)
@@ -453,7 +453,7 @@ def _looks_like_numbers(texts:list[str])->bool:
 def levels(
     column:'pandas.Series', # of a table from `check_table`
 )->'pandas.Index': # its different values, in order of appearance, without the missing one
-    "The levels of a column, as a category has them"
+    "The levels of a column, as in a categorical column"
     import pandas as pd
     found = pd.Index(column.unique(), tupleize_cols=False)
     return found[found.notna()]
@@ -475,7 +475,7 @@ _hint = "read it as numbers, as `pd.read_csv(…, decimal=',')` does"
 
 def check_numbers(
     column:'pandas.Series', # of a table from `check_table`
-    label:str, # the column's name for the error, as "df['age']"
+    label:str, # the column's name for the error, such as "df['age']"
     largest:float=torch.finfo(torch.float32).max, # largest magnitude allowed
 )->'pandas.Series': # the numbers, as float64; NaN where one is missing
     """Check that a column holds finite numbers, and return them
@@ -524,7 +524,7 @@ def check_kind(
 )->None:
     "Check that a column holds numbers, text or booleans, as it did in training. Raises TypeError"
     import pandas as pd
-    # of a category, too, what it holds
+    # for categories, too, the values that they hold
     values = pd.Index(levels(column).tolist(), tupleize_cols=False)
     if len(values) and len(known) and _kind_of(values)!=(kind := _kind_of(known)):
         raise TypeError(f'`{label}` must hold {kind}, as in training, got {values.tolist()[0]!r}')
@@ -546,7 +546,7 @@ def warn_of_numbers(
 # %% ../nbs/00_checks.ipynb #a1c0de05
 def under_autocast(
     x:Tensor, # any tensor
-)->bool: # False for devices without it, as 'meta'
+)->bool: # False for devices without it, such as 'meta'
     "Whether automatic mixed precision is on for the device of `x`"
     kind = x.device.type
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)

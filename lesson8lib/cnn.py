@@ -1,6 +1,6 @@
 """Convolutions, batch normalization, pooling, dropout and a dense layer, trained on 60,000 digits, and then shown a photo
 
-A small convolutional neural network and its building block, `SmallCNN` and `conv_block`; `as_digit`, which gives a photo of a digit the form of MNIST's; and the experiment of the page, `max_pool_cnn` and `fit_cnn`. fastai equivalent of `conv_block`: `fastai.layers.ConvLayer`.
+A small convolutional neural network and its building block, `SmallCNN` and `conv_block`; `as_digit`, which converts a photo of a digit to MNIST's format; and the experiment of the page, `max_pool_cnn` and `fit_cnn`. fastai equivalent of `conv_block`: `fastai.layers.ConvLayer`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/cnn.html.md"""
 
@@ -51,13 +51,13 @@ def max_pool_cnn(
 # %% ../nbs/36_cnn.ipynb #b1b6cd92
 def conv_block(
     in_channels:int, # channels of the input
-    out_channels:int, # number of kernels, so channels of the output
+    out_channels:int, # number of kernels, and so of output channels
     kernel_size:int=3, # weights down and across, an odd number
     stride:int=2, # step between windows, in pixels; 2 halves height and width
     act:bool=True, # with a ReLU at the end?
     generator:torch.Generator|None=None, # source of randomness; PyTorch's if None
 )->nn.Sequential:
-    """Convolution, batch normalization and ReLU, padded by half of the kernel
+    """Convolution, batch normalization and ReLU, padded by half the kernel size
 
     Without a bias, since batch normalization subtracts the mean and has its own. Raises
     ValueError for an even kernel size. fastai equivalent: `fastai.layers.ConvLayer`."""
@@ -111,10 +111,10 @@ class SmallCNN(nn.Module):
 # %% ../nbs/36_cnn.ipynb #c2f2cc1d
 def rebuilt_with(
     model:SmallCNN, # is not changed
-    block:Callable, # makes a block of channels in, channels out, kernel size, stride
+    block:Callable, # makes a block from channels in, channels out, kernel size, stride
     pool:Callable, # makes a layer that pools to a given size
 )->nn.Sequential: # with copies of the parameters of `model`
-    "The same network built of other layers, such as fastai's `ConvLayer`"
+    "The same network built from other layers, such as fastai's `ConvLayer`"
     blocks = []
     for conv,*_ in model.body:
         sizes = conv.in_channels, conv.out_channels, conv.kernel_size[0]
@@ -133,7 +133,7 @@ def fit_cnn(
     seed:int, # of the order of rows and of dropout
     epochs:int=3, # passes over all digits
     valid:Digits|None=None, # for the loss and the accuracy after each epoch
-    **options, # of `fit`, in place of those of the recipe
+    **options, # passed to `fit`, overriding the recipe
 )->'pandas.DataFrame': # a row per epoch
     "Train on digits by the recipe of this page"
     pairs = [(d.images[:,None], d.labels) if d else None for d in (digits, valid)]
@@ -146,12 +146,12 @@ def as_digit(
     # a file (its name, or opened for reading bytes), a picture, or an array of gray
     # values or colors, (h, w, 3); the ink may be darker or brighter than the paper
     image:'str|Path|BinaryIO|PIL.Image.Image|numpy.ndarray|Tensor',
-    noise:float=.15, # fraction of the darkest ink below which a difference is paper
+    noise:float=.15, # differences below this fraction of the largest are paper
 )->Float[Tensor, '28 28']: # 0 (paper) … 1 (ink)
-    """Give an image of one digit the form of MNIST's (LeCun, Cortes and Burges)
+    """Convert an image of one digit to MNIST's format (LeCun, Cortes and Burges)
 
-    Photos are turned as their camera was held (EXIF). Raises ValueError for an image
-    without ink, TypeError if it is no image, FileNotFoundError for a missing file."""
+    Photos are rotated upright (EXIF). Raises ValueError for an image without ink,
+    TypeError if it is not an image, FileNotFoundError for a missing file."""
     x, noise = _gray(image), check_range(noise, 'noise', low=0)
     if noise>=1: raise ValueError(f'`noise` must be less than 1, got {noise}')
     if min(x.shape)<3:
@@ -173,7 +173,7 @@ def as_digit(
     return out
 
 def _paper(x:Tensor)->Tensor:
-    "The plane that fits the pixels at the rim best, since light is seldom even"
+    "The plane that best fits the border pixels, since light is seldom even"
     h, w = x.shape
     sides = torch.linspace(-1, 1, h), torch.linspace(-1, 1, w)
     plane = torch.stack([torch.ones(h, w), *torch.meshgrid(*sides, indexing='ij')], 2)
@@ -190,7 +190,7 @@ def _start(ink:Tensor)->int:
 
 # %% ../nbs/36_cnn.ipynb #61afbe77
 def _opened(file)->'PIL.Image.Image':
-    "The picture in a file, turned as its camera was held"
+    "The picture in a file, rotated upright by its EXIF tag"
     from PIL import Image, ImageOps
     try:
         with Image.open(file) as picture: return ImageOps.exif_transpose(picture)
@@ -212,7 +212,7 @@ def _gray_picture(picture:'PIL.Image.Image')->Tensor:
     return torch.from_numpy(np.array(picture.convert('L'), dtype='float64')/255)
 
 def _gray_array(image)->Tensor:
-    "Gray values of an array, in any order of axes in memory, order of bytes and dtype"
+    "Gray values of an array of any memory layout, byte order and dtype"
     import numpy as np
     from PIL import Image
     if isinstance(image, Tensor):

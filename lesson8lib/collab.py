@@ -40,13 +40,13 @@ def _check_columns(user, item, rating)->None:
                          f'got {[user, item, rating]}')
 
 def check_ratings(
-    df:'pandas.DataFrame', # one rating per row, of pandas or polars
+    df:'pandas.DataFrame', # pandas or polars table, one rating per row
     user:str, # column of user IDs
     item:str, # column of item IDs
     rating:str, # column of ratings
-    fewest:int=2, # smallest number of users, and of items
+    fewest:int=2, # minimum number of users and of items
 )->'pandas.DataFrame': # these three columns; ratings as float64
-    "Check a table of ratings; return its columns. Raises as `RatingsData.from_df` does"
+    "Check a table of ratings; return its columns. Same errors as `RatingsData.from_df`"
     _check_columns(user, item, rating)
     df = check_table(df, [user, item, rating])
     for c in df:
@@ -71,7 +71,7 @@ def apply_y_range(
     x:Float[Tensor, '...'], # any numbers
     y_range:tuple[float, float]|None, # lower and upper end; None for no range
 )->Float[Tensor, '...']: # numbers between the ends, or `x` itself
-    "Sigmoid scaled to a range that has been checked before, as in a `forward`"
+    "Sigmoid scaled to a range that was checked earlier, for use in `forward`"
     if y_range is None: return x
     low, high = y_range
     return torch.sigmoid(x)*(high-low) + low
@@ -84,8 +84,8 @@ def split_pairs(
 )->tuple[Integer[Tensor, ' b'], Integer[Tensor, ' b']]: # users, items
     """Split pairs into user indices and item indices, and check both
 
-    A parameter would take index -1 for its last row. Raises TypeError and ValueError as
-    `check_axes` does, IndexError for indices outside of a vocabulary."""
+    A parameter would accept index -1 as its last row. Raises TypeError and ValueError
+    as `check_axes` does, IndexError for indices outside of a vocabulary."""
     check_axes(x, 'b 2', name, kind='int')
     users, items = x.unbind(1)  # (b, 2) -> (b), (b)
     users = check_index(users, n_users, f'{name}[:,0] (users)')
@@ -99,7 +99,7 @@ class RatingsData(NamedTuple):
     users:Vocab # user -> index
     items:Vocab # item -> index
     train:tuple[Tensor, Tensor] # user and item indices, Int (n, 2); ratings, Float (n)
-    valid:tuple[Tensor, Tensor]|None # the same for validation; None without any
+    valid:tuple[Tensor, Tensor]|None # the same for validation, or None
 
     @classmethod
     def from_df(cls,
@@ -108,7 +108,7 @@ class RatingsData(NamedTuple):
         item:str='title', # column of item IDs, str or int
         rating:str='rating', # column of ratings, numbers
         valid_pct:float=.2, # fraction of rows for validation, in [0, 1)
-        # seed of the split; drawn from PyTorch's global random numbers if None
+        # seed of the split; PyTorch's global generator if None
         seed:int|None=42,
     )->'RatingsData':
         """Check a table of ratings, index its users and items, and split it at random
@@ -133,9 +133,9 @@ def fit_ratings(
     # model class, or a function of the sizes of both vocabularies and a `generator`
     make_model:Callable[..., nn.Module],
     seed:int=0, # of the initial weights and of the order of the mini-batches
-    **options, # of `fit`, whose defaults are the lesson's recipe
+    **options, # passed to `fit`, whose defaults are the lesson's recipe
 )->tuple[nn.Module, 'pandas.DataFrame']: # the trained model; losses after each epoch
-    "Build a model and train it with the lesson's recipe. Raises as `fit` does"
+    "Build a model and train it with the lesson's recipe. Same errors as `fit`"
     model = make_model(len(data.users), len(data.items), generator=new_generator(seed))
     return model, fit(model, data.train, data.valid, seed=seed, **options)
 
@@ -157,7 +157,7 @@ def sigmoid_range(
 
 # %% ../nbs/22_collab.ipynb #b42cbe72
 class DotProduct(nn.Module):
-    """Dot product of a user's and an item's latent factors, as a rating
+    """Predict ratings as dot products of user and item latent factors
 
     Raises IndexError for indices outside of a vocabulary.
     Source: the lesson, 08:02."""
@@ -165,7 +165,7 @@ class DotProduct(nn.Module):
         n_users:int, # size of the user vocabulary (index 0: unknown)
         n_items:int, # size of the item vocabulary (index 0: unknown)
         n_factors:int=50, # number of latent factors, the embedding dimension
-        # range of the predictions, a little wider than the scale, or None
+        # range of predictions, slightly wider than the rating scale, or None
         y_range:tuple[float, float]|None=None,
         # source of the random initial weights; PyTorch's global generator if None
         generator:torch.Generator|None=None,
@@ -199,7 +199,7 @@ class DotProductBias(nn.Module):
         n_users:int, # size of the user vocabulary (index 0: unknown)
         n_items:int, # size of the item vocabulary (index 0: unknown)
         n_factors:int=50, # number of latent factors, the embedding dimension
-        # range of the predictions, a little wider than the scale, or None
+        # range of predictions, slightly wider than the rating scale, or None
         y_range:tuple[float, float]|None=(0, 5.5),
         # source of the random initial weights; PyTorch's global generator if None
         generator:torch.Generator|None=None,

@@ -72,7 +72,7 @@ _greek = 'alpha beta gamma delta epsilon zeta eta theta iota kappa lamda mu nu x
 def _symbols(letters:str, other:str, rows:int, cols:int)->list:
     """A symbol for each entry, row by row
 
-    Letters if there are enough of them, otherwise another letter with row and column."""
+    `letters` if there are enough, otherwise `other` with row and column subscripts."""
     import sympy
     names = sympy.symbols(letters)
     if rows*cols>len(names):

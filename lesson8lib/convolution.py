@@ -1,6 +1,6 @@
 """Slide nine weights over an image and find its edges; then let gradient descent find the weights
 
-`conv2d` and `Conv2d` from scratch, with `im2col`, `conv2d_loop`, `out_size`, and what pooling shares with them, `conv_settings` and `cut_windows`.
+`conv2d` and `Conv2d` from scratch, with `im2col`, `conv2d_loop`, `out_size`, and the functions shared with pooling, `conv_settings` and `cut_windows`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/convolution.html.md"""
 
@@ -22,7 +22,7 @@ from .checks import check_axes, check_pair, check_size, under_autocast
 # %% ../nbs/30_convolution.ipynb #025b5308
 def out_size(
     size:int, # pixels along this axis of the image
-    kernel_size:int, # weights along it
+    kernel_size:int, # weights along this axis
     stride:int=1, # step from one window to the next, in pixels
     padding:int=0, # zeros added at each end, in pixels
     dilation:int=1, # step from one weight to the next, in pixels
@@ -36,7 +36,7 @@ def out_size(
     return _n_windows(size, kernel_size, stride, 2*padding, dilation)
 
 def _n_windows(size, kernel_size, stride, padding, dilation)->int:
-    "`out_size` of checked settings; `padding` is that of both ends together"
+    "`out_size` for checked settings; `padding` is the total of both ends"
     span, room = dilation*(kernel_size-1) + 1, size + padding
     if span>room:
         raise ValueError(
@@ -80,9 +80,9 @@ def conv_settings(
     padding:int|Sequence[int]|str=0, # on both sides; or 'same' or 'valid'
     dilation:int|Sequence[int]=1, # step between the pixels of a window
     groups:int=1, # groups of channels
-    channels:dict[str, int]|None=None, # what `groups` must divide: {name: number}
+    channels:dict[str, int]|None=None, # `groups` must divide these: {name: number}
     by_name:bool=False, # may `padding` be 'same' or 'valid'?
-)->ConvSettings: # to be handed to `cut_windows`
+)->ConvSettings: # to be passed to `cut_windows`
     """Check all settings of a convolution or of pooling at once
 
     Raises TypeError and ValueError that name the setting."""
@@ -100,7 +100,7 @@ def conv_settings(
     return ConvSettings(kernel_size, steps, sides, dilation, groups)
 
 def _pair(value, name:str, low:int)->tuple[int, int]:
-    "`check_pair`, and a shortcut for what is right already: plain integers"
+    "`check_pair`, with a shortcut for plain integers"
     pair = (value, value) if type(value) is int else value
     plain = type(pair) is tuple and len(pair)==2 and all(type(n) is int and n>=low for n in pair)
     return pair if plain else check_pair(value, name, low)
@@ -118,7 +118,7 @@ def _sides(padding, kernel_size, dilation)->tuple[int, int, int, int]:
 
 # %% ../nbs/30_convolution.ipynb #38353ca9
 class _Pieces(torch.autograd.Function):
-    "Cut out what each weight sees of the images; backward adds up the gradients of each pixel"
+    "Cut out each weight's pixels; backward adds up the gradients of each pixel"
     generate_vmap_rule = True  # for `torch.func`: gradients image by image
 
     @staticmethod
@@ -191,12 +191,12 @@ def _conv2d(x, weight, bias, settings:ConvSettings)->Tensor:
     rows = weight.reshape(groups, o//groups, k)
     columns = windows.reshape(groups, k, -1)  # -> (groups, k, oh·ow·b)
     out = (rows @ columns).reshape(o, *windows.shape[2:]).permute(3, 0, 1, 2)
-    # the order in memory that compiled gradients count on
+    # the order in memory that compiled gradients rely on
     if torch.compiler.is_compiling(): out = out.contiguous()
     return out if bias is None else out + bias[:,None,None].to(out)
 
 def _require_match(x:Tensor, weight:Tensor, bias, groups:int)->None:
-    "Refuse images, weights and bias that do not go together"
+    "Reject images, weights and bias that do not match"
     o, i = weight.shape[:2]
     if x.shape[1]!=i*groups:
         raise ValueError(
@@ -245,7 +245,7 @@ class Conv2d(nn.Module):
     """A convolutional layer
 
     Weights can be loaded from PyTorch's layer and into it. Raises ValueError and
-    TypeError for settings that no image could pass. PyTorch equivalent:
+    TypeError for invalid settings. PyTorch equivalent:
     `torch.nn.Conv2d`, without `padding_mode`, `device` and `dtype`."""
     def __init__(self,
         in_channels:int, # channels of the images
@@ -262,7 +262,7 @@ class Conv2d(nn.Module):
         # source of the random initial weights; PyTorch's global generator if None
         generator:torch.Generator|None=None,
     ):
-        "Draw weights and bias uniformly from ±1/√(weights of a kernel), as PyTorch"
+        "Draw weights and bias uniformly from ±1/√(weights of a kernel), like PyTorch"
         super().__init__()
         self.in_channels = check_size(in_channels, 'in_channels')
         self.out_channels = check_size(out_channels, 'out_channels')

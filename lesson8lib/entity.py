@@ -1,6 +1,6 @@
 """What a network learns about hours, months and airports, and how other models can use it
 
-A scikit-learn transformer that encodes categorical columns by the embeddings of a network: `EntityEncoder`; and the experiments of the page: `split_days`, `useless_shops`, `neighbor_ratio`, `circle_test`, `flight_counts`, `fit_airports`. fastai has no equivalent; scikit-learn's `TargetEncoder` learns one number per category instead of a vector.
+A scikit-learn transformer that encodes categorical columns with the embeddings of a network: `EntityEncoder`; and the experiments of the page: `split_days`, `useless_shops`, `neighbor_ratio`, `circle_test`, `flight_counts`, `fit_airports`. fastai has no equivalent; scikit-learn's `TargetEncoder` learns one number per category instead of a vector.
 
 Docs: https://lesson8lib.github.io/lesson8lib/entity.html.md"""
 
@@ -199,15 +199,15 @@ def _train(encoder, X, y)->tuple[dict[str, 'pandas.DataFrame'], 'pandas.DataFram
 
 # %% ../nbs/27_entity.ipynb #8789dfb9
 class EntityEncoder(TransformerMixin, BaseEstimator):
-    """Encode categorical columns by the embeddings of a network trained on the target
+    """Encode categorical columns with the embeddings of a network trained on the target
 
     Columns that are not encoded must hold numbers; the network sees them standardized,
-    and they are passed on unchanged. A missing category, or one that training did not
-    have, gets the vector '#na#': learned if categories were missing in training,
+    and they are passed on unchanged. A missing category, or one not seen in
+    training, gets the vector '#na#': learned if categories were missing in training,
     otherwise the mean over all training rows.
 
-    The embeddings have seen the targets that the next model is trained on. Where most
-    categories have only a few rows, compare with a model without the column.
+    The embeddings were fitted to the targets that the next model is trained on. Where
+    most categories have only a few rows, compare with a model without the column.
 
     After `fit`: `embeddings_`, for each column a DataFrame with a row per category;
     `history_`, the loss of each epoch. Source: Guo and Berkhahn 2016."""
@@ -250,12 +250,12 @@ class EntityEncoder(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self,
-        X:'pandas.DataFrame|np.ndarray', # a table with the columns of training
+        X:'pandas.DataFrame|np.ndarray', # a table with the columns used in `fit`
     )->np.ndarray: # (n, k) float64: embeddings and other columns, in the order of `X`
         """Look up the embedding of each category
 
-        Raises ValueError for other columns than in training, TypeError for text where
-        training had numbers, and the reverse."""
+        Raises ValueError for columns other than those of training, TypeError for text
+        where training had numbers, or vice versa."""
         check_is_fitted(self, 'embeddings_')
         X = _as_numbers(_table(self, X)[0], self.embeddings_)
         return np.concatenate([self._encoded(X[c], c) for c in X.columns], 1)
@@ -273,8 +273,8 @@ class EntityEncoder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self,
         # names of the input columns: those of `fit`, or any if `fit` got an array
         input_features:'Sequence[str]|None'=None,
-    )->np.ndarray: # a name for each output column, as hour_0, hour_1 …
-        "Name the output columns. Raises ValueError for other input names than in `fit`"
+    )->np.ndarray: # a name for each output column, such as hour_0, hour_1 …
+        "Name the output columns. Raises ValueError for names other than those in `fit`"
         check_is_fitted(self, 'embeddings_')
         names = _column_names(self)
         given = names if input_features is None else [*map(str, input_features)]
@@ -320,7 +320,7 @@ def neighbor_ratio(
     distance:Float[np.ndarray, 'n n'], # of each pair
     order:Int[np.ndarray, ' n'], # positions around the circle
 )->float: # less than 1 where neighbors are closer than other pairs
-    "Mean distance of neighbors on a circle, divided by the mean distance of all pairs"
+    "Mean distance between neighbors on a circle, divided by that of all pairs"
     pairs = distance[np.triu_indices(len(distance), 1)]
     return float(distance[order, np.roll(order, 1)].mean()/pairs.mean())
 
@@ -353,12 +353,12 @@ def flight_counts()->tuple['pandas.DataFrame', 'pandas.DataFrame']:
     return counts, places.loc[counts.index]
 
 def fit_airports(
-    flights:Float[Tensor, 'n n'], # log(1 + flights) from each airport to each
+    flights:Float[Tensor, 'n n'], # log(1 + flights) from each airport to every other
     n_factors:int=10, # embedding dimension
     wd:float=.3, # weight decay
     seed:int=0, # of the initial weights and of the order of rows
 )->nn.Sequential: # the embedding, and a linear layer with a score for each destination
-    "Predict the destinations of each airport; settings that predict hidden routes best"
+    "Predict each airport's destinations; the defaults predicted held-out routes best"
     n, _ = check_axes(flights, 'n n', 'flights', kind='float')
     generator = new_generator(seed)
     net = nn.Sequential(Embedding(n, n_factors, generator=generator),

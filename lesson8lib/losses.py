@@ -1,6 +1,6 @@
 """One number that says how wrong the predictions are: cross-entropy for classes, mean squared or mean absolute error for quantities
 
-The losses `cross_entropy`, `mse` and `mae`, and what cross-entropy is made of: `softmax`, `log_softmax`. PyTorch equivalents: those of `torch.nn.functional`.
+The losses `cross_entropy`, `mse` and `mae`, and the building blocks of cross-entropy: `softmax`, `log_softmax`. PyTorch equivalents: those of `torch.nn.functional`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/losses.html.md"""
 
@@ -22,7 +22,7 @@ def softmax(
     x:Float[Tensor, '...'], # logits
     dim:int, # axis along which the probabilities add up to 1
 )->Float[Tensor, '...']: # the same shape, in [0, 1]
-    """Softmax: probabilities of logits
+    """Softmax: probabilities from logits
 
     Raises TypeError for integers, ValueError for an axis that `x` does not have.
     PyTorch equivalent: `F.softmax`."""
@@ -32,7 +32,7 @@ def softmax(
 def log_softmax(
     x:Float[Tensor, '...'], # logits
     dim:int, # axis along which the probabilities add up to 1
-)->Float[Tensor, '...']: # the same shape, 0 at most
+)->Float[Tensor, '...']: # the same shape, never positive
     """Logarithm of the softmax, by the log-sum-exp trick
 
     Raises TypeError for integers, ValueError for an axis that `x` does not have.

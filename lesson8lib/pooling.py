@@ -1,6 +1,6 @@
 """Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 
-Pooling and receptive fields: `max_pool2d`, `avg_pool2d`, `AdaptiveConcatPool2d`, `receptive_field`; and the experiment of the page: `bear_pictures`, `bear_net`. Equivalents: `torch.nn.functional.max_pool2d`, `torch.nn.functional.avg_pool2d`, `fastai.layers.AdaptiveConcatPool2d`.
+Pooling and receptive fields: `max_pool2d`, `avg_pool2d`, `AdaptiveConcatPool2d`, `receptive_field`; and this page's experiment: `bear_pictures`, `bear_net`. Equivalents: `torch.nn.functional.max_pool2d`, `torch.nn.functional.avg_pool2d`, `fastai.layers.AdaptiveConcatPool2d`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/pooling.html.md"""
 
@@ -23,7 +23,7 @@ from .data import Digits
 
 # %% ../nbs/32_pooling.ipynb #b2812449
 def _pool_settings(x:Tensor, kernel_size, stride, padding, dilation=1)->ConvSettings:
-    "Check images and settings; `stride` is the window where it is None"
+    "Check images and settings; a `stride` of None is the size of the window"
     check_axes(x, 'b c+ h+ w+', 'x', kind='float')
     stride = kernel_size if stride is None else stride
     settings = conv_settings(kernel_size, stride, padding, dilation)
@@ -167,7 +167,7 @@ def _window(layer, name:str)->tuple:
 
 # %% ../nbs/32_pooling.ipynb #5a2c1a7f
 def _cells(n:int, s:int)->list[slice]:
-    "What each of `s` cells covers of `n` numbers"
+    "The slice of `n` numbers that each of `s` cells covers"
     return [slice(i*n//s, -(-(i+1)*n//s)) for i in range(s)]
 
 class AdaptiveConcatPool2d(nn.Module):
@@ -175,7 +175,7 @@ class AdaptiveConcatPool2d(nn.Module):
 
     Source: the lesson, 1:04:46. fastai equivalent: `AdaptiveConcatPool2d`."""
     def __init__(self,
-        # cells down and across; None in a pair keeps an axis, None alone is 1
+        # cells down and across; None in a pair keeps that axis, None alone is 1
         size:int|Sequence[int|None]|None=1,
     ):
         "Raises ValueError for a size below 1 and for more than two numbers"
@@ -190,7 +190,7 @@ class AdaptiveConcatPool2d(nn.Module):
     def forward(self,
         x:Float[Tensor, '*b c h w'], # feature maps, with a batch axis or without
     )->Float[Tensor, '*b c2 oh ow']: # c2 = 2·c: all maxima, then all means
-        "Pool in both ways"
+        "Maxima and means of the cells, concatenated along the channels"
         if isinstance(x, Tensor) and x.ndim==3: return self(x[None])[0]
         b, c, h, w = check_axes(x, 'b c+ h+ w+', 'x', kind='float')
         oh, ow = self.size[0] or h, self.size[1] or w
@@ -230,8 +230,8 @@ def bear_pictures(
     return torch.stack([a.roll(shift, (1, 2)) for a,shift in zip(x, shifts, strict=True)]), y
 
 def bear_net(
-    pool:nn.Module, # from 7 × 7 to 1 × 1, as `nn.AdaptiveAvgPool2d(1)`
-    seed:int, # of the initial weights
+    pool:nn.Module, # from 7 × 7 to 1 × 1, such as `nn.AdaptiveAvgPool2d(1)`
+    seed:int, # for the initial weights
 )->nn.Sequential: # from pictures to 2 logits
     "Four convolutions that end in a 7 × 7 grid, pooling, and a linear layer"
     torch.manual_seed(seed)

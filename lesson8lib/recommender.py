@@ -33,17 +33,17 @@ if TYPE_CHECKING: import pandas
 
 # %% ../nbs/42_recommender.ipynb #18826d9a
 class Recommender:
-    """Recommendations from a table of explicit ratings, by `DotProductBias`
+    """Recommendations from a table of explicit ratings, with `DotProductBias`
 
-    IDs of users and items are str or int. Tables are of pandas, polars or Arrow."""
+    IDs of users and items are str or int. Tables can be pandas, polars or Arrow."""
     def __init__(self,
         n_factors:int=50, # number of latent factors
         epochs:int=5, # passes through all ratings
         lr:float=5e-3, # highest learning rate
         wd:float=.1, # weight decay
-        # ratings in a mini-batch; by the number of ratings if None: 512 for 80,000
+        # mini-batch size; if None, chosen from the data: 512 for 80,000 ratings
         bs:int|None=None,
-        # lowest and highest prediction; an eighth wider than the ratings if None
+        # range of predictions; if None, an eighth wider than the ratings on each side
         y_range:tuple[float, float]|None=None,
         user:str='user', # column of users
         item:str='item', # column of items
@@ -61,7 +61,7 @@ class Recommender:
 
     @classmethod
     def load(cls,
-        path:str|Path, # file that `save` has written
+        path:str|Path, # file written by `save`
     )->'Recommender':
         """Read a saved recommender; no code in the file is run
 
@@ -70,11 +70,11 @@ class Recommender:
         return _load(cls, path)
 
     def save(self,
-        path:str|Path, # file to write, as 'ratings.safetensors'
+        path:str|Path, # file to write, such as 'ratings.safetensors'
     )->Path: # the file
-        """Write everything learned into one file of numbers
+        """Write everything learned to one safetensors file
 
-        The file also contains the ratings: they say what each user has rated."""
+        The file also contains the ratings, and so reveals what each user has rated."""
         from safetensors.torch import save_file
         model, (x, y) = _fitted(self), self.data.train
         tensors = {name: p.detach().contiguous() for name,p in model.named_parameters()}
@@ -93,7 +93,7 @@ class Recommender:
         return Path(path)
 
     def fit(self,
-        df:'pandas.DataFrame', # a row per rating
+        df:'pandas.DataFrame', # one rating per row
         progress:bool=True, # show a progress bar?
     )->'Recommender': # itself
         "Learn from all rows. Raises as `RatingsData.from_df` does"
@@ -106,7 +106,7 @@ class Recommender:
             model, data.train, epochs=self.epochs, lr=self.lr, wd=self.wd, bs=bs,
             seed=self.seed, progress=progress, interruptible=False)
         _set_typical(model, data.train[0])
-        # assigned last, so that a fit that fails keeps the model there was
+        # assigned last, so that a failed fit keeps the previous model
         self.data, self.model, self.history = data, model, history
         return self
 
@@ -128,7 +128,7 @@ class Recommender:
 
     def recommend(self,
         user:str|Integral, # ID of the user
-        n:int=10, # largest number of items
+        n:int=10, # maximum number of items
         exclude_seen:bool=True, # leave out items that the user has rated?
         min_ratings:int=0, # leave out items with fewer ratings
     )->'pandas.DataFrame': # prediction and number of ratings of each item, best first
@@ -144,8 +144,8 @@ class Recommender:
     def similar(self,
         item:str|Integral, # ID of the item
         n:int=10, # number of items
-        # leave out items with fewer ratings, whose similarity may be chance; 20, or as
-        # many as the most rated item has, if None
+        # leave out items with fewer ratings, whose similarity may be chance; if None,
+        # 20, or the count of the most-rated other item if that is smaller
         min_ratings:int|None=None,
     )->'pandas.DataFrame': # cosine similarity and number of ratings, most similar first
         "Items that the same people like. Raises KeyError for an unknown item"
@@ -161,7 +161,7 @@ class Recommender:
     def explain(self,
         user:str|Integral, # ID of the user
         item:str|Integral, # ID of the item
-        n:int=5, # largest number of factors listed one by one; the others are one term
+        n:int=5, # maximum number of factors listed one by one; the rest form one term
     )->'pandas.Series': # terms of the score; `.attrs` holds score and prediction
         """Split a prediction into biases and products of factors
 
@@ -185,7 +185,7 @@ class Recommender:
 
     def fold_in(self,
         ratings:Mapping[str|Integral, float], # item -> rating, all by one new user
-        n:int=10, # largest number of recommendations
+        n:int=10, # maximum number of recommendations
         min_ratings:int=0, # leave out items with fewer ratings
     )->'pandas.DataFrame': # as from `recommend`, without the rated items
         """Recommendations for a new user, without training
@@ -210,11 +210,11 @@ class Recommender:
         # lowest rating that counts as a hit; the median of the training ratings if None
         relevant:float|None=None,
     )->dict[str,float]: # rmse, mae; ndcg@k, recall@k, coverage@k of the lists
-        """Errors of the predictions, and quality of the lists
+        """Prediction errors and list quality
 
         Unknown users and items are treated as typical ones in the errors. The lists
         leave out the items that a user has rated in training; ndcg and recall are means
-        over the users with at least one hit to be found."""
+        over the users with at least one hit to find."""
         _fitted(self)
         df = check_ratings(df, self.user, self.item, self.rating, fewest=1)
         k, dtype = check_size(k, 'k'), torch.get_default_dtype()
@@ -231,7 +231,7 @@ class Recommender:
 _settings = ('n_factors', 'epochs', 'lr', 'wd', 'bs', 'y_range', 'user', 'item', 'rating', 'seed')
 
 def _prediction_range(y:Tensor, y_range, column:str)->tuple[float, float]:
-    "As asked for, if it holds all ratings; or else an eighth wider than the ratings on both sides"
+    "The given range, checked; if None, the ratings' range plus an eighth on each side"
     low, high = y.min().item(), y.max().item()
     if y_range is None:
         margin = (high-low)/8 or .5
@@ -253,7 +253,7 @@ def _indices(self:Recommender, df, unknown:str)->Tensor:
     return torch.stack([vocab.index(df[c], unknown) for vocab,c in (users, items)], 1)
 
 def _set_typical(model:DotProductBias, x:Tensor)->None:
-    "Row 0, for unknown IDs, becomes the mean of the rows that were trained"
+    "Row 0, for unknown IDs, becomes the mean of the trained rows"
     for column,side in enumerate(('user', 'item')):
         there = x[:,column].unique()
         for part in ('factors', 'bias'):
@@ -293,7 +293,7 @@ def _best(self:Recommender, scores:Tensor, allowed:Tensor, n:int):
 def _judge_lists(self:Recommender, tested:Tensor, hits:Tensor, k:int)->dict[str,float]:
     """Quality of the lists of k for the users in `tested`
 
-    `tested` holds indices of users and items, `hits` says which rows are to be found."""
+    `tested` holds indices of users and items, `hits` marks the relevant rows."""
     model, (x, _), (users, items) = _fitted(self), self.data.train, tested.unbind(1)
     n_users, n_items = len(self.data.users), len(self.data.items)
     length = min(k, n_items-1)  # there are no more

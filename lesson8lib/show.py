@@ -78,7 +78,7 @@ def show_matrix(
 def show_images(
     images:Float[Tensor, 'n h w'], # one-channel images, or kernels
     titles:Sequence|None=None, # title above each image
-    cols:int=10, # images side by side
+    cols:int=10, # images per row
     axes:'np.ndarray|None'=None, # where to draw; a new figure if None
     # value with the darkest color, for all images; the largest magnitude if None
     vmax:float|None=None,
@@ -119,7 +119,7 @@ def show_points(
 )->'matplotlib.axes.Axes': # the axes; `ax.texts` are the names written
     """Draw points, and their names where there is room
 
-    Set the limits of `ax` before the call: names are placed for the limits at hand."""
+    Set the limits of `ax` before the call: names are placed for the current limits."""
     n, _ = check_axes(points, 'n 2', 'points')
     if len(names)!=n:
         raise ValueError(f'`names` must have one entry for each of {n} points, '
@@ -147,7 +147,7 @@ def show_points(
 # %% ../nbs/02_show.ipynb #b1c0de02
 def read_results(
     name:str, # name of the file in `folder`, without '.json'
-    folder:str='../benchmarks/results', # path of the results, seen from a notebook
+    folder:str='../benchmarks/results', # path of the results, relative to a notebook
 )->'pandas.DataFrame': # columns model, seed, metric, value, and one per setting
     """Read the stored results of a benchmark: one row per measurement
 

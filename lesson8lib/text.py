@@ -1,6 +1,6 @@
 """From a poem to a matrix: tokens, a vocabulary, IDs, and the same embeddings as for films
 
-From a text to indices of an embedding: `tokenize` finds the words, `numericalize` replaces them by IDs (fastai equivalent: `fastai.text.data.Numericalize`), and `count_pairs` counts which words occur near each other, so that a model of ratings can be trained on a text.
+From a text to indices of an embedding: `tokenize` finds the words, `numericalize` replaces them with IDs (fastai equivalent: `fastai.text.data.Numericalize`), and `count_pairs` counts how often words occur near each other, so that a model of ratings can be trained on a text.
 
 Docs: https://lesson8lib.github.io/lesson8lib/text.html.md"""
 
@@ -31,7 +31,7 @@ def tokenize(
 
     Single apostrophes between letters belong to a word; anything else separates
     words. Made for scripts that separate words by spaces and write vowels as letters:
-    not for Chinese, not for Hindi. Raises TypeError for anything but a str."""
+    not for Chinese or Hindi. Raises TypeError for anything but a str."""
     if not isinstance(text, str):
         raise TypeError(f'`text` must be a str, got {type(text).__name__}')
     plain = unicodedata.normalize('NFC', text).replace('’', "'")
@@ -43,7 +43,7 @@ def numericalize(
     vocab:Vocab, # the tokens that have an ID
     unknown:str='na', # for other tokens: 'na' gives them ID 0, 'raise' raises KeyError
 )->Int[Tensor, ' n']: # the ID of each token
-    """Replace tokens by their IDs. fastai equivalent: `fastai.text.data.Numericalize`
+    """Replace tokens with their IDs. fastai equivalent: `fastai.text.data.Numericalize`
 
     Raises TypeError for a text that has not been split into tokens."""
     wish = '`tokens` must be a list of str'
@@ -64,7 +64,7 @@ def count_pairs(
     # IDs of a text's words, in order; 0 is for unknown words, which keep their
     # positions and are not counted
     ids:Integer[Tensor, ' n'],
-    window:int=5, # largest distance of two words, in words
+    window:int=5, # largest distance between two words, in words
 )->tuple[Int[Tensor, 'm 2'], Int[Tensor, ' m']]:
     """Count how often two words occur within `window` words of each other
 
