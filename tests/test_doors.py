@@ -485,9 +485,12 @@ def test_the_copy_in_evaluation_mode_shares_what_is_learned():
 
 def interrupted(call, seconds:float):
     timer = threading.Timer(seconds, lambda: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C, and the call would never end
     timer.start()
     try: return call()
-    finally: timer.cancel()
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(os.name=='nt', reason='Windows has no SIGINT to send')
