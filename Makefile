@@ -2,7 +2,7 @@
 # In a fresh clone, `make test CONSTRAINTS=` takes the newest release of everything, and `make notebooks CONSTRAINTS=constraints-oldest.txt`
 # the oldest that the package supports; in a clone that has a .venv, they run what is installed there;
 # `make setup PYTHON=…` takes that Python for a new .venv;
-# `make docs RENDERER=quarto` (or smalldocs) takes that renderer; tests are written for smalldocs's pages.
+# `make docs RENDERER=quarto` (or smalldocs) takes that renderer; `make test` takes smalldocs.
 
 CONSTRAINTS = constraints.txt
 RENDERER ?= auto
@@ -64,20 +64,22 @@ test: RENDERER = smalldocs
 test: notebooks docs ## run every notebook, build the docs, then pytest
 	XDG_CACHE_HOME="$$PWD/.cache" XDG_CONFIG_HOME="$$PWD/.cache/config" $(BIN)/pytest
 
+# A page over a limit still lets the ratio be printed.
 count: docs ## what each lesson page shows, beside the limits; lines of checks beside lines of ideas
 	-$(BIN)/python tools/count.py
 	$(BIN)/python tools/ratio.py
 
-check: setup ## lint, layers, drift, length and words of pages, README, workflows; edits nothing
+check: setup ## lint, layers, drift, private names, length and words of pages, README, workflows; edits nothing
 	$(BIN)/ruff check
 	$(BIN)/python tools/check.py
+	$(BIN)/python tools/ratio.py --max .39 > /dev/null || { $(BIN)/python tools/ratio.py; exit 1; }
 	$(BIN)/python tools/readme.py --check
 	$(BIN)/python tools/colab.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	$(BIN)/zizmor --offline --no-progress --quiet .github
 
-prepare: setup ## before a commit: export, run what changed with what needs it, clean, README, check
+prepare: setup ## before a commit: export, run what changed with what needs it, hide folded cells, clean, README, check
 	$(BIN)/python tools/colab.py
 	$(BIN)/nbdev-export
 	@changed=$$($(BIN)/python tools/changed.py) && if [ -n "$$changed" ]; then echo "$$changed" | $(RUN_EACH) --save; fi

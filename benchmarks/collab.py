@@ -8,7 +8,7 @@ import warnings
 from functools import partial
 
 import torch
-from common import save
+from common import record, save
 from fastai.collab import CollabDataLoaders, collab_learner
 from fastai.metrics import mae
 from fastai.tabular.core import TabDataLoader
@@ -59,7 +59,7 @@ def main()->None:
     for seed in tqdm(SEEDS, desc='seeds'):  # all models in each round, so that a slow minute of the machine hits all
         runs = {name: (run_ours(ratings, seed, *args), *args[1:]) for name,args in OURS.items()}
         runs |= {name: (run_fastai(ratings, seed, args), .1, 64) for name,args in FASTAI.items()}
-        records += [{'model': name, 'setting': {'wd': wd, 'bs': bs}, 'seed': seed, 'metric': metric, 'value': round(value, 4)}
+        records += [record(name, metric, round(value, 4), seed, wd=wd, bs=bs)
                     for name,(run,wd,bs) in runs.items() for metric,value in run.items()]
     order = [*OURS, *FASTAI]
     save('collab', sorted(records, key=lambda r: order.index(r['model'])), threads=1)

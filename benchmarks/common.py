@@ -36,7 +36,7 @@ def record(
 
 def save(
     name:str, # file name without its ending
-    results:list[dict]|dict, # records; results in a form of their own are being converted
+    results:list[dict], # from `record`
     packages:tuple[str, ...]=('torch', 'fastai', 'numpy', 'pandas'), # whose versions matter
     **more, # what else belongs in `about`: threads, epochs, …
 )->None:
@@ -44,9 +44,6 @@ def save(
     about = {'machine': _cpu(), 'system': platform.system(), 'python': platform.python_version(),
              'versions': {p: version(p) for p in packages}, 'commit': _commit(), **more}
     RESULTS.mkdir(exist_ok=True)
-    if isinstance(results, dict): text = json.dumps({'about': about, **results}, indent=1)
-    else:
-        lines = ',\n'.join(f'  {json.dumps(r)}' for r in results)
-        about = json.dumps(about, indent=1).replace('\n', '\n ')
-        text = f'{{\n "about": {about},\n "results": [\n{lines}\n ]\n}}'
-    (RESULTS/f'{name}.json').write_text(text + '\n', encoding='utf-8')
+    head = json.dumps(about, indent=1).replace('\n', '\n ')
+    lines = ',\n'.join(f'  {json.dumps(r)}' for r in results)
+    (RESULTS/f'{name}.json').write_text(f'{{\n "about": {head},\n "results": [\n{lines}\n ]\n}}\n', encoding='utf-8')

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .checks import check_axes, check_list, check_range
 from .data import Digits
-from .training import accuracy, evaluate, fit, new_generator
+from .training import accuracy, evaluate, fit, new_generator, seeded
 
 # %% ../nbs/33_dropout.ipynb #29b2fbba
 def dropout_mask(
@@ -91,11 +91,11 @@ def dropout_mlp(
     layer:type[nn.Module]=Dropout, # the dropout layer, called with `p`
 )->nn.Sequential: # from flattened 28 × 28 images to 10 logits
     "Two hidden layers of 512 units with dropout, wide enough to memorize 1,000 digits"
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Linear(784, 512), nn.ReLU(), layer(p),
-        nn.Linear(512, 512), nn.ReLU(), layer(p),
-        nn.Linear(512, 10))
+    with seeded(seed):
+        return nn.Sequential(
+            nn.Linear(784, 512), nn.ReLU(), layer(p),
+            nn.Linear(512, 512), nn.ReLU(), layer(p),
+            nn.Linear(512, 10))
 
 def fit_few_digits(
     digits:Digits, # images and labels, from which the examples are drawn

@@ -261,21 +261,17 @@ class HybridCollab(nn.Module):
         meta:Float[Tensor, 'b m'], # metadata of users without ratings
     )->Float[Tensor, 'b n_items']: # predicted ratings of all items
         "Predicted ratings by a typical user with these metadata. Call `eval()` first"
-        _check_new(meta, self.users, 'user')
-        items = _all(self.items)
-        new = self.users.typical() + meta @ self.users.from_meta
-        pairs = ((u.expand_as(items), items) for u in new)
-        return torch.stack([rate_embeddings(*pair, self) for pair in pairs])
+        new, items = _new_rows(meta, self.users, 'user'), _all(self.items)
+        rates = (rate_embeddings(u.expand_as(items), items, self) for u in new)
+        return torch.stack(list(rates))
 
     def for_new_item(self,
         meta:Float[Tensor, 'b m'], # metadata of items without ratings
     )->Float[Tensor, 'b n_users']: # predicted ratings by all users
         "Predicted ratings of a typical item with these metadata. Call `eval()` first"
-        _check_new(meta, self.items, 'item')
-        users = _all(self.users)
-        new = self.items.typical() + meta @ self.items.from_meta
-        pairs = ((users, i.expand_as(users)) for i in new)
-        return torch.stack([rate_embeddings(*pair, self) for pair in pairs])
+        new, users = _new_rows(meta, self.items, 'item'), _all(self.users)
+        rates = (rate_embeddings(users, i.expand_as(users), self) for i in new)
+        return torch.stack(list(rates))
 
     # as in `DotProductBias`, so that `nearest` and `bias_table` can read this model
     @property
@@ -301,7 +297,8 @@ def _check_meta(meta, n:int, name:str)->None:
     if not meta.isfinite().all():
         raise ValueError(f'`{name}` must hold finite numbers, got NaN or infinity')
 
-def _check_new(meta, embedding:MetaEmbedding, side:str)->None:
+def _new_rows(meta, embedding:MetaEmbedding, side:str)->Tensor: # (b, f+1)
+    "Embeddings of typical rows with these metadata"
     if embedding.meta is None:
         raise ValueError(f'the model has no metadata: pass `{side}_meta` when it is made')
     if embedding.training:
@@ -310,3 +307,4 @@ def _check_new(meta, embedding:MetaEmbedding, side:str)->None:
     check_size(n, 'len(meta)')
     if not meta.isfinite().all():
         raise ValueError('`meta` must hold finite numbers, got NaN or infinity')
+    return embedding.typical() + meta @ embedding.from_meta

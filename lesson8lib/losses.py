@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, Real, UInt8
 from torch import Tensor
 
 from .activations import narrow, widen
-from .checks import check_index, check_range, under_autocast
+from .checks import check_axes, check_index, check_range, under_autocast
 
 # %% ../nbs/35_losses.ipynb #e8ae524f
 def softmax(
@@ -66,7 +66,7 @@ def cross_entropy(
     log_p = _log_softmax(widen(pred, 'pred', 'b c'), 1)
     label_smoothing = check_range(label_smoothing, 'label_smoothing', 0, 1)
     if isinstance(target, Tensor) and target.is_floating_point():
-        _require_shape(target, pred.shape)
+        check_axes(target, '{} {}'.format(*pred.shape), 'target')
         losses = -(target*log_p).sum(1)  # (b, c) -> (b)
     else:
         b, c = pred.shape
@@ -77,13 +77,9 @@ def cross_entropy(
     return _in_dtype(losses.mean(), pred, target)
 
 # %% ../nbs/35_losses.ipynb #9025da37
-def _require_shape(target:Tensor, shape:tuple[int, ...])->None:
-    if target.shape!=shape:
-        raise ValueError(f'`target` must have shape {tuple(shape)}, got {tuple(target.shape)}')
-
 def _class_indices(target, b:int, c:int)->Tensor:
     if isinstance(target, Tensor):
-        _require_shape(target, (b,))
+        check_axes(target, f'{b}', 'target')
         if target.dtype not in (torch.int64, torch.uint8):
             raise TypeError('`target` must hold int64 or uint8 class indices, or probabilities, '
                             f'got {target.dtype}')

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from .checks import check_axes, check_pair, check_size
 from .convolution import ConvSettings, conv_settings, cut_windows
 from .data import Digits
+from .training import seeded
 
 # %% ../nbs/32_pooling.ipynb #b2812449
 def _pool_settings(x:Tensor, kernel_size, stride, padding, dilation=1)->ConvSettings:
@@ -212,10 +213,13 @@ def bear_pictures(
 )->tuple[Float[Tensor, 'n 1 56 56'], Int[Tensor, ' n']]: # pictures; 1 for bears, else 0
     """Pictures full of digits, with or without threes: the experiment of this page
 
-    Raises ValueError for other `pixels`."""
+    Raises ValueError for other `pixels`, and for digits that are all threes or none."""
+    n, bears = check_size(n, 'n'), check_size(bears, 'bears', low=0)
     if pixels not in (14, 28, 56):
         raise ValueError(f'`pixels` must be 14, 28 or 56, got {pixels}')
     side, y, is_bear = 56//pixels, torch.arange(n)%2, digits.labels==3
+    if is_bear.all() or not is_bear.any():
+        raise ValueError('`digits` must hold threes and others, got only one kind')
     def some(kind): # rows of digits
         rows = kind.nonzero()[:,0]
         return rows[torch.randint(len(rows), (n, side**2), generator=generator)]
@@ -234,9 +238,9 @@ def bear_net(
     seed:int, # for the initial weights
 )->nn.Sequential: # from pictures to 2 logits
     "Four convolutions that end in a 7 × 7 grid, pooling, and a linear layer"
-    torch.manual_seed(seed)
     def conv(i, o, stride):
         return nn.Conv2d(i, o, 3, stride, 1, bias=False), nn.BatchNorm2d(o), nn.ReLU()
-    grid = *conv(1, 8, 2), *conv(8, 16, 2), *conv(16, 32, 1), *conv(32, 32, 2)
     n_in = 64 if isinstance(pool, AdaptiveConcatPool2d) else 32
-    return nn.Sequential(*grid, pool, nn.Flatten(), nn.Linear(n_in, 2))
+    with seeded(seed):
+        grid = *conv(1, 8, 2), *conv(8, 16, 2), *conv(16, 32, 1), *conv(32, 32, 2)
+        return nn.Sequential(*grid, pool, nn.Flatten(), nn.Linear(n_in, 2))

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from .checks import check_axes, check_range
+from .checks import check_axes, check_range, check_size
 
 if TYPE_CHECKING: import matplotlib.axes, pandas
 
@@ -87,9 +87,8 @@ def show_images(
 
     Without negative values, zero is white and `vmax` black; otherwise zero is white,
     positive values red and negative ones blue."""
-    n, h, w = check_axes(images, 'n h w', 'images')
-    check_range(n, 'len(images)', low=1)
-    check_range(cols, 'cols', low=1, whole=True)
+    n, h, w = check_axes(images, 'n+ h+ w+', 'images')
+    cols = check_size(cols, 'cols')
     if titles is not None and len(titles)!=n:
         raise ValueError(f'`titles` must have one entry for each of {n} images, '
                          f'got {len(titles)}')
@@ -124,7 +123,7 @@ def show_points(
     if len(names)!=n:
         raise ValueError(f'`names` must have one entry for each of {n} points, '
                          f'got {len(names)}')
-    if n_names is not None: check_range(n_names, 'n_names', low=0, whole=True)
+    if n_names is not None: n_names = check_size(n_names, 'n_names', low=0)
     points, ax = points.detach().cpu().float(), _new_ax(ax, 7, 4)
     ax.margins(.1)
     ax.scatter(*points.T, s=12, color='tab:red')

@@ -8,7 +8,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/training.html.md"""
 
 # %% auto #0
 __all__ = ['sgd_step', 'batches', 'new_generator', 'new_linear', 'one_cycle', 'evaluation_copy', 'accuracy', 'evaluate', 'fit',
-           'device_of', 'show_history', 'lr_find']
+           'device_of', 'seeded', 'show_history', 'lr_find']
 
 # %% ../nbs/04_training.ipynb #275c1db5
 import copy
@@ -285,7 +285,7 @@ def fit(
     opt = _adamw(model, lr, wd, fused=at.type in ('cpu', 'cuda'))
     n_steps, rows = epochs*math.ceil(len(train[0])/bs), []
     cycle = (one_cycle(step/n_steps, lr) for step in range(n_steps))
-    with (_seeded(seed, at) as generator, _training_mode(model),
+    with (seeded(seed, at) as generator, _training_mode(model),
           _bar(n_steps, progress) as bar):
         try:
             for epoch in range(epochs):
@@ -327,12 +327,12 @@ def _adamw(model:nn.Module, lr:float, wd:float, fused:bool=False)->torch.optim.A
     return torch.optim.AdamW(groups, lr=lr, betas=(.9, .99), eps=1e-5, fused=fused)
 
 @contextmanager
-def _seeded(seed:int|None, at:torch.device):
-    """A generator for the order of rows
-
-    Inside, the global generators of CPU and device start from `seed`; afterwards they
-    continue from their previous state."""
-    generator = new_generator(seed)
+def seeded(
+    seed:int|None, # seed; None leaves the global generators as they are
+    at:torch.device|str='cpu', # device whose generator is seeded with the CPU's
+)->Iterator[torch.Generator]: # a generator with the same seed, for the order of rows
+    "Within `with`, PyTorch's global generators start from `seed`; afterwards they go on"
+    generator, at = new_generator(seed), torch.device(at)
     device = {'devices': [at], 'device_type': at.type} if at.type!='cpu' else {'devices': []}
     with torch.random.fork_rng(enabled=seed is not None, **device):
         if seed is not None: _seed_device(generator.initial_seed(), at)
@@ -448,7 +448,7 @@ def lr_find(
     opt = _adamw(model, low, wd)
     opt.zero_grad()
     rates = [low*(high/low)**(step/steps) for step in range(steps)]
-    with _seeded(seed, at) as generator, _training_mode(model):
+    with seeded(seed, at) as generator, _training_mode(model):
         rows = _endless(train, bs, generator, at)
         try: losses = _losses_at(rates, model, rows, loss, opt)
         finally:

@@ -10,7 +10,7 @@ from scipy.stats import binom
 from torch import nn
 
 from lesson8lib.checks import test_same as same
-from lesson8lib.dropout import Dropout, dropout, dropout_mask
+from lesson8lib.dropout import Dropout, dropout, dropout_mask, dropout_mlp
 from lesson8lib.training import fit, new_generator
 
 many, some, few = (settings(max_examples=n, deadline=None, derandomize=True) for n in (600, 500, 60))
@@ -162,3 +162,9 @@ def test_the_same_p_is_refused(words, p):
 def test_it_is_refused_in_words(words, call, error, text):
     with pytest.raises(error) as e: call()
     assert text in str(e.value)
+
+
+def test_the_experiments_model_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    dropout_mlp(.5, 0)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -48,6 +48,7 @@ def test_links_still_find_it(title, slug):
 @pytest.mark.parametrize('title,shown', [
     ('Proof: equal to `F.conv2d` for `a<b`', 'Proof: equal to <code>F.conv2d</code> for <code>a&lt;b</code>'),
     ('Details: [Adam](a.ipynb#x), see [b](b.html)', 'Details: <a href="a.html#x">Adam</a>, see <a href="b.html">b</a>'),
+    ('Proof: `$a$ *b*`', 'Proof: <code>$a$ *b*</code>'),
     ('Proof: *for all* $n$ & `x_y_z`, snake_case_too', 'Proof: <em>for all</em> <i>n</i> &amp; <code>x_y_z</code>, snake_case_too')])
 def test_title_is_html(title, shown): assert inline(title)==shown
 

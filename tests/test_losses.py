@@ -114,9 +114,9 @@ def test_refused_words(words):
         with pytest.raises(ValueError, match=r'`dim` must be an integer in \[-2, 1\], got -3'): fn(x, -3)
         with pytest.raises(TypeError, match='`dim` must be an integer'): fn(x, None)
     for args,error,message in (((x[0], torch.tensor(1)), ValueError, r'`pred` must have axes \(b, c\), got shape \(3,\)'),
-                               ((x, whole), ValueError, r'`target` must have shape \(2,\), got \(3,\)'),
-                               ((x, torch.zeros(2, 4)), ValueError, r'`target` must have shape \(2, 3\), got \(2, 4\)'),
-                               ((x, torch.zeros(2)), ValueError, r'`target` must have shape \(2, 3\), got \(2,\)'),
+                               ((x, whole), ValueError, r'`target` must have axes \(2\), got shape \(3,\)'),
+                               ((x, torch.zeros(2, 4)), ValueError, r'`target` must have axes \(2, 3\), got shape \(2, 4\)'),
+                               ((x, torch.zeros(2)), ValueError, r'`target` must have axes \(2, 3\), got shape \(2,\)'),
                                ((x, torch.zeros(2, dtype=torch.int32)), TypeError, '`target` must hold int64 or uint8 class indices, or probabilities, got torch.int32'),
                                ((x, [0, 1]), TypeError, '`target` must be a tensor of integers, got list'),
                                ((x.long(), whole[:2]), TypeError, '`pred` must hold floating-point numbers, got torch.int64'),

@@ -243,3 +243,9 @@ def test_the_network_of_the_experiment():
         same(dict(net[0].state_dict()), dict(again[0].state_dict()))
     digits = Digits(torch.zeros(4, 28, 28), torch.arange(4))
     with pytest.raises(ValueError, match='`pixels` must be 14, 28 or 56, got 20'): bear_pictures(digits, 4, 1, 20)
+
+
+def test_the_bears_model_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    bear_net(nn.AdaptiveAvgPool2d(1), 0)
+    assert torch.equal(torch.get_rng_state(), before)

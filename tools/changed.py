@@ -1,7 +1,7 @@
 """Print the notebooks that differ from the last commit and those that need them"""
 import re, subprocess
 
-from check import MODULES, ROOT, cells, notebooks
+from check import MODULES, ROOT, cells, notebooks, page
 
 def needed(
     nb, # path of a notebook
@@ -9,8 +9,6 @@ def needed(
     "Modules of ours that the code of a notebook imports"
     code = '\n'.join(''.join(c['source']) for c in cells(nb) if c['cell_type'] == 'code')
     return set(re.findall(rf'^\s*(?:from|import) {MODULES}\.(\w+)', code, re.M))
-
-def module(nb): return nb.stem.partition('_')[2]
 
 def affected(
     changed:set[str], # names of notebooks
@@ -21,7 +19,7 @@ def affected(
     for nb in nbs:
         if nb.name in changed or needed(nb) & modules:
             out.append(nb)
-            modules.add(module(nb))
+            modules.add(page(nb))
     return out
 
 if __name__ == '__main__':

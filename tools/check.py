@@ -6,7 +6,6 @@ import ast, html, io, json, re, shutil, subprocess, sys, tempfile, tokenize, tom
 from pathlib import Path
 
 import hide
-import waiting
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = 'lesson8lib'
@@ -14,7 +13,7 @@ MODULES = 'lesson8lib'
 def notebooks(root): return sorted((root/'nbs').glob('[!._]*.ipynb'))
 def cells(nb): return json.loads(nb.read_text(encoding='utf-8'))['cells']
 
-NO_LESSONS = {'errata', 'glossary', 'map', 'next', 'quiz'}  # pages that have a number for their place only
+NO_LESSONS = {'errata'}  # has a number for its place only
 
 def lessons(root):
     "The notebooks that teach, each of which has a number"
@@ -99,6 +98,7 @@ def layers(root):
             elif numbers[module] >= n: yield f'{where}: {stem} ({n}) may not import from {module} ({numbers[module]}): a lower number only'
 
 # ---- Pages: how long they are, how wide, and in which words. `tools/count.py` counts what a built page shows
+EXPORTS = {'export', 'exports', 'exporti'}  # directives of nbdev that export a cell; only `exports` shows it
 CELLS, COLUMNS, HIDDEN_COLUMNS = 80, 88, 100  # at most: cells of a notebook, columns of code that its page shows, of exported code that it does not
 
 def directives(source): return set(re.findall(r'^#\| *(\w+)', source, re.M))
@@ -110,7 +110,7 @@ def length(nb):
     for cell in all_cells:
         source = ''.join(cell['source'])
         if cell['cell_type'] != 'code' or 'hide' in (kinds := directives(source)): continue
-        limit = HIDDEN_COLUMNS if 'export' in kinds else COLUMNS
+        limit = HIDDEN_COLUMNS if kinds & EXPORTS - {'exports'} else COLUMNS
         for line in source.splitlines():
             if len(line) <= limit or line.startswith('#|'): continue
             yield f'{nb.name}, cell {cell["id"]}: has a line of {len(line)} columns, at most {limit}: {line.strip()[:30]}…'
@@ -133,7 +133,7 @@ def prose(md, is_title=False):
 
 def code_prose(source):
     "What code says: its comments, docstrings, directives; where it is exported also the text of its errors"
-    exported, before = directives(source) & {'export', 'exports'}, tokenize.NEWLINE
+    exported, before = directives(source) & EXPORTS, tokenize.NEWLINE
     try: tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     except (tokenize.TokenError, SyntaxError): return source  # a magic command
     said = []
@@ -154,11 +154,10 @@ def words(nb):
 def pages(root):
     "Notebooks keep to the length, width and words of CONTRIBUTING.md, as do the texts beside them; the glossary may name any word"
     for nb in notebooks(root):
-        if page(nb) in waiting.PAGES: continue
         if nb in lessons(root): yield from length(nb)
         yield from words(nb)
     for file in (root/'README.md', root/'CONTRIBUTING.md', *sorted((root/'nbs').glob('*.qmd'))):
-        if not file.exists() or file.stem == 'glossary' or (file.stem == 'README' and 'index' in waiting.PAGES): continue
+        if not file.exists() or file.stem == 'glossary': continue
         for word, instead in banned(prose(file.read_text(encoding='utf-8'))): yield f'{file.relative_to(root)}: says "{word}": say {instead}'
 
 def unhidden(root):
@@ -191,13 +190,12 @@ def private_names(root):
     for py in [*sorted((root/MODULES).glob('[!_]*.py')), *sorted((root/'benchmarks').glob('*.py'))]:
         for name in private_uses(ast.parse(py.read_text(encoding='utf-8'))): yield f'{py.relative_to(root).as_posix()}: {name}'
     for nb in notebooks(root):
-        code = [s for c in cells(nb) if c['cell_type'] == 'code' and not directives(s := ''.join(c['source'])) & {'export', 'exports'}]
+        code = [s for c in cells(nb) if c['cell_type'] == 'code' and not directives(s := ''.join(c['source'])) & EXPORTS]
         for name in private_uses(parsed('\n'.join(code))): yield f'nbs/{nb.name}: {name}'
 
 def private(root):
     "No file reads a private name of a module of ours"
-    for use in dict.fromkeys(private_names(root)):
-        if use not in waiting.PRIVATE: yield f'{use} is private: make it public where it stands'
+    for use in dict.fromkeys(private_names(root)): yield f'{use} is private: make it public where it stands'
 
 # ---- MovieLens: aggregates, learned numbers and rankings only
 USER = {'user', 'users', 'user_id', 'userid'}

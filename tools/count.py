@@ -10,10 +10,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 
-from check import ROOT, lessons
-from docs import DOCS, final_name
+from check import COLUMNS, ROOT, lessons, page
+from docs import DOCS
 
-SHOWN, CELLS, CHECKED, COLUMNS = 1800, 45, 12, 88  # limits; folded words: at most half of those shown
+SHOWN, SHOWN_CELLS, CHECKED = 1800, 45, 12  # limits; folded words: at most half of those shown
 VOID = set('area base br col embed hr img input link meta source track wbr'.split())  # tags that are never closed
 INLINE = set('a abbr b code em i kbd mark small span strong sub sup'.split())  # do not part words
 SKIPPED = set('button math nav pre script style svg table'.split())
@@ -28,7 +28,7 @@ class Counts(NamedTuple):
 
     def over(self)->list[str]:
         "Each limit that the page is over, in words"
-        limits = ('shown words', self.shown, SHOWN), ('folded words', self.folded, self.shown//2), ('shown code cells', self.cells, CELLS), \
+        limits = ('shown words', self.shown, SHOWN), ('folded words', self.folded, self.shown//2), ('shown code cells', self.cells, SHOWN_CELLS), \
                  ('"checked" folds', self.checked, CHECKED), ('columns of code', self.columns, COLUMNS)
         return [f'{n:,} {what}, at most {limit:,}' for what,n,limit in limits if n > limit]
 
@@ -75,19 +75,17 @@ class Counter(HTMLParser):
 def n_words(text:str)->int: return sum(any(map(str.isalnum, word)) for word in text.split())
 
 def count(
-    page:Path, # HTML of a built page
+    html:Path, # of a built page
 )->Counts:
     "Count one page"
-    c = Counter(page.read_text(encoding='utf-8'))
+    c = Counter(html.read_text(encoding='utf-8'))
     return Counts(n_words(c.text['shown']), n_words(c.text['folded']), c.cells, c.checked, c.columns)
 
-def address(nb:Path)->str: return Path(final_name(nb.name)).stem
-
 if __name__ == '__main__':
-    names = sys.argv[1:] or [address(nb) for nb in lessons(ROOT)]
+    names = sys.argv[1:] or [page(nb) for nb in lessons(ROOT)]
     if missing := [n for n in names if not (DOCS/f'{n}.html').exists()]: sys.exit(f'count: no page {", ".join(missing)} in {DOCS.name}: run `make docs`')
     print(f'{"page":16}{"shown":>8}{"folded":>8}{"cells":>8}{"checked":>8}{"columns":>8}')
-    print(f'{"at most":16}{SHOWN:8,}{"half":>8}{CELLS:8}{CHECKED:8}{COLUMNS:8}')
+    print(f'{"at most":16}{SHOWN:8,}{"half":>8}{SHOWN_CELLS:8}{CHECKED:8}{COLUMNS:8}')
     counts = {n: count(DOCS/f'{n}.html') for n in names}
     for name, c in counts.items(): print(f'{name:16}{c.shown:8,}{c.folded:8,}{c.cells:8}{c.checked:8}{c.columns:8}' + '  over'*bool(c.over()))
     sys.exit(any(c.over() for c in counts.values()))

@@ -406,8 +406,10 @@ def llms_txt(
     "The pages' Markdown copies, in the sidebar's order and under its headings"
     out = []
     for item in node:
-        if isinstance(item, dict) and 'section' in item: out.append(f'\n## {item["section"]}\n\n{llms_txt(item["contents"], folder, url)}')
-        for page in sidebar_pages(item) if not isinstance(item, dict) or 'section' not in item else []:
+        if isinstance(item, dict) and 'section' in item:
+            out.append(f'\n## {item["section"]}\n\n{llms_txt(item["contents"], folder, url)}')
+            continue
+        for page in sidebar_pages(item):
             copy = re.sub(r'\.\w+$', '.llms.md', page)
             title, _, rest = (folder/copy).read_text(encoding='utf-8').removeprefix('# ').partition('\n')
             about = rest.strip().partition('\n')[0]

@@ -21,11 +21,13 @@ def inline(
     md:str, # a line of Markdown
 )->str: # HTML, since no renderer reads Markdown inside of a block of HTML
     "Code, links, emphasis and simple formulas of a title"
-    def code(s): return re.sub(r'`([^`]+)`', r'<code>\1</code>', s)
-    out = re.sub(r'\$([^$`]+)\$', r'<i>\1</i>', html.escape(md, quote=False))
+    def text(s):
+        s = re.sub(r'\$([^$]+)\$', r'<i>\1</i>', s)
+        return re.sub(r'(?<!\w)([*_])([^*_]+)\1(?!\w)', r'<em>\2</em>', s)
+    out = html.escape(md, quote=False)
     out = re.sub(r'\[([^]]+)\]\(([^)\s]+?)(\.ipynb)?(#[^)\s]*)?\)', lambda m: f'<a href="{m[2]}{".html" if m[3] else ""}{m[4] or ""}">{m[1]}</a>', out)
-    parts = re.split(r'(`[^`]+`)', out)  # no emphasis within code
-    return code(''.join(p if p.startswith('`') else re.sub(r'(?<!\w)([*_])([^*_]+)\1(?!\w)', r'<em>\2</em>', p) for p in parts))
+    parts = re.split(r'(`[^`]+`)', out)  # within code, no mark means anything
+    return ''.join(f'<code>{p[1:-1]}</code>' if p.startswith('`') else text(p) for p in parts)
 
 def fold_text(
     md:str, # a Markdown cell
