@@ -199,6 +199,8 @@ def test_lr_find_is_fastais():
     import fastai.callback.schedule  # noqa: F401
     from fastai.data.core import DataLoaders
     from fastai.learner import Learner
+    from fastai.torch_core import default_device
+    default_device(False)  # the CPU, even beside a GPU
     from torch.utils.data import DataLoader, TensorDataset
     torch.manual_seed(0)
     model, x, y = nn.Linear(3, 1), torch.randn(40, 3), torch.randn(40, 1)
