@@ -8,10 +8,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import lesson_map
+import quiz
 import yaml
 from folds import fold
 from hide import HIDDEN
 from outputs import without_stderr
+from terms import Linker, read_terms, with_anchors
 
 ROOT = Path(__file__).resolve().parents[1]
 PROC, STAGE, DOCS = (ROOT/d for d in ('_proc', '_stage', '_docs'))
@@ -22,6 +25,7 @@ KATEX_CACHE = ROOT/'.cache'/'katex' # `make clean` keeps it: an offline machine 
 # options that Quarto needs and smalldocs does without
 QUIET = *(f'format.html.{o} is ignored' for o in ('html-math-method', 'respect-user-color-scheme')), 'theme light.scss', 'theme dark.scss'
 MISSING = '404.qmd' # what hosts show for an address without a page
+LOOKED_UP = {'404', 'api', 'glossary', 'map', 'quiz'} # pages that are not read from the top, in which no term is linked
 
 
 def urls(
@@ -189,10 +193,11 @@ def code_links(
     name:str, # the notebook's file name in `nbs/`
     repo:str, # the repository's address
 )->list[dict]:
-    "The links of a page to its notebook"
+    "The links of a page to its source, and to how it is read"
     path = f'blob/main/nbs/{name}'
     links = [dict(text='View source', href=f'{repo}/{path}', icon='github')]
-    if '//github.com/' in repo:
+    if not name.startswith('reading'): links.append(dict(text='How to read', href='reading.html', icon='question-circle'))
+    if '//github.com/' in repo and name.endswith('.ipynb'):
         colab = repo.replace('//github.com/', '//colab.research.google.com/github/')
         links.insert(0, dict(text='Open in Colab', href=f'{colab}/{path}', icon='play-circle'))
     return links
@@ -207,6 +212,7 @@ def stage_notebook(
     path:Path, # a processed notebook
     stems:dict[str,str], # notebooks' stems and their final ones
     url:dict[str,str], # see `urls`
+    pages:dict, # see `lesson_map.read_pages`
 ):
     "Write a processed notebook to the stage, under its final name"
     nb = json.loads(path.read_text(encoding='utf-8'))
@@ -218,6 +224,9 @@ def stage_notebook(
     for cell in cells:
         if cell['cell_type']=='markdown': cell['source'] = yield_anchors(source(cell), names)
         fix_cell(cell, stems, url)
+    linker = Linker(read_terms())
+    for cell in cells:
+        if cell['cell_type']=='markdown': cell['source'] = lesson_map.with_picture(linker(source(cell)), pages).splitlines(keepends=True)
     fold(cells)
     head = dict(cell_type='raw', id='front', metadata={}, source=f'---\n{yaml.safe_dump(meta, sort_keys=False)}---'.splitlines(keepends=True))
     nb['metadata'].pop('widgets', None)
@@ -248,6 +257,32 @@ def api_table(
                 for n,doc in public_names(package/f'{name}.py')]
         if rows: out += [f'## [{mod}]({page}) {{#{name}}}', '\n'.join(['| name | what it does |', '|:--|:-----|', *rows])]
     return '\n\n'.join(out)
+
+
+def api_names(
+    package:Path=ROOT/'lesson8lib', # where the exported modules are
+)->dict[str,str]: # public name -> its address
+    "Where each public name is documented"
+    index = {}
+    exec((package/'_modidx.py').read_text(encoding='utf-8'), index)
+    return {n: f'{next(iter(syms.values()))[0].partition("#")[0]}#{n}' for mod,syms in index['d']['syms'].items()
+            for n,_ in public_names(package/f'{mod.rpartition(".")[2]}.py') if f'{mod}.{n}' in syms}
+
+def stage_text(
+    path:Path, # a staged page in Markdown, changed in place
+    stems:dict[str,str], # notebooks' stems and their final ones
+    url:dict[str,str], # see `urls`
+):
+    "A page without code: its lists are made here, and its terms are linked"
+    text = path.read_text(encoding='utf-8')
+    if path.stem=='api': text = text.replace('{api}', api_table())
+    if path.stem=='glossary': text = with_anchors(text)
+    if path.stem=='map': text = lesson_map.fill(text, api_names())
+    if path.stem=='quiz': text = quiz.fill(text)
+    front, body = re.fullmatch(r'---\n(.*?)\n---\n(.*)', text, re.S).groups()
+    if path.stem not in LOOKED_UP: body = Linker(read_terms())(body)
+    if path.name!=MISSING: front = yaml.safe_dump(yaml.safe_load(front) | {'code-links': code_links(path.name, url['repo'])}, sort_keys=False).rstrip()
+    path.write_text(fix_links(f'---\n{front}\n---\n{body}', stems, url), encoding='utf-8')
 
 
 # ---- The flow
@@ -293,14 +328,15 @@ def stage():
     "Fill `_stage` with what is rendered: notebooks, pages, style sheet, images, KaTeX, `_quarto.yml`"
     url = urls()
     shutil.rmtree(STAGE, ignore_errors=True)
-    shutil.copytree(PROC, STAGE, ignore=shutil.ignore_patterns('*.ipynb', 'llms.txt'))  # nbdev's list has other addresses
+    shutil.copytree(PROC, STAGE, ignore=shutil.ignore_patterns('*.ipynb', 'llms.txt', 'map.tsv', 'quiz.yml'))  # nbdev's list of pages has other addresses
     notebooks = sorted(PROC.glob('*.ipynb'))
     stems = {p.stem: Path(final_name(p.name)).stem for p in notebooks}
     config = fix_config(yaml.safe_load((PROC/'_quarto.yml').read_text(encoding='utf-8')), stems, url)
     check_pages(config, {final_name(p.name) for p in notebooks} | {p.name for p in STAGE.glob('*.qmd')})
     (STAGE/'_quarto.yml').write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding='utf-8')
-    for p in notebooks: stage_notebook(p, stems, url)
-    for p in STAGE.glob('*.qmd'): p.write_text(fix_links(p.read_text(encoding='utf-8').replace('{api}', api_table()), stems, url), encoding='utf-8')
+    pages = lesson_map.read_pages()
+    for p in notebooks: stage_notebook(p, stems, url, pages)
+    for p in STAGE.glob('*.qmd'): stage_text(p, stems, url)
     katex(STAGE/'static'/'katex')
 
 def render(
@@ -430,7 +466,8 @@ def finish(
             page = page.replace('<head>', f'<head><base href="{urlsplit(urls()["docs"]).path}">', 1)
         (built/name).write_text(page, encoding='utf-8')
     for p in built.glob('*.llms.md'):
-        p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', p.read_text(encoding='utf-8')), encoding='utf-8')  # plain Markdown
+        plain = re.sub(r'\[([^]]+)\]\(glossary\.[a-z.]+#[\w-]+\)\{\.term\}', r'\1', p.read_text(encoding='utf-8'))
+        p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', plain), encoding='utf-8')  # plain Markdown
         shutil.copy(p, built/p.name.replace('.llms.md', '.html.md'))  # the address in each module's docstring
     config = yaml.safe_load((STAGE/'_quarto.yml').read_text(encoding='utf-8'))['website']
     head = f'# {config["title"]}\n\n> {config["description"]}\n\n'
