@@ -45,10 +45,10 @@ def models(data, meta, generator)->dict:
         'dot product and net, no metadata': lambda: (HybridCollab(*sizes, generator=generator), {'bs': 128, 'wd': .4}),
         'DotProductBias': lambda: (DotProductBias(*sizes, generator=generator), {}),
         'DotProductBias, as the hybrid is trained': lambda: (DotProductBias(*sizes, generator=generator), {'bs': 128, 'wd': .4}),
-        'metadata at the entrance of the net': lambda: (AtTheEntrance(*sizes, *meta, generator), {'wd': .2}),
-        'HybridCollab, no net': lambda: (HybridCollab(*sizes, **known, n_hidden=0, generator=generator), {'bs': 128, 'wd': .3}),
+        'metadata as inputs of the network': lambda: (AtTheEntrance(*sizes, *meta, generator), {'wd': .2}),
+        'HybridCollab, no network': lambda: (HybridCollab(*sizes, **known, n_hidden=0, generator=generator), {'bs': 128, 'wd': .3}),
         'HybridCollab': lambda: (HybridCollab(*sizes, **known, generator=generator), {'bs': 128, 'wd': .4}),
-        'HybridCollab, who rated what': lambda: (HybridCollab(*sizes, **known, rated=data.train[0], generator=generator), {'bs': 256, 'wd': 1.}),
+        'HybridCollab, implicit feedback': lambda: (HybridCollab(*sizes, **known, rated=data.train[0], generator=generator), {'bs': 256, 'wd': 1.}),
     }
 
 

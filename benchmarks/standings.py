@@ -120,35 +120,35 @@ def run_fastai(fold, epochs=5, lr=5e-3, wd=.1, bs=64):
 MODELS = {
     'lesson8lib DotProductBias, the lesson\'s recipe': (ours, {'model_class': DotProductBias}, 'torch'),
     'lesson8lib HybridCollab': (ours, {'rated': False, 'bs': 128, 'wd': .4}, 'torch'),
-    'lesson8lib HybridCollab, who rated what': (ours, {'bs': 256, 'wd': 1.}, 'torch'),
-    'lesson8lib HybridCollab, who rated what, mean of 5': (ours, {'bs': 256, 'wd': 1., 'n_models': 5}, 'torch'),
+    'lesson8lib HybridCollab, implicit feedback': (ours, {'bs': 256, 'wd': 1.}, 'torch'),
+    'lesson8lib HybridCollab, implicit feedback, mean of 5': (ours, {'bs': 256, 'wd': 1., 'n_models': 5}, 'torch'),
     'Surprise SVD': (run_surprise, {'kind': 'SVD'}, 'surprise'),
     'Surprise SVD, tuned': (run_surprise, {'kind': 'SVD', 'n_factors': 200, 'reg_all': .1, 'n_epochs': 40, 'lr_all': .01}, 'surprise'),
     'Surprise SVD++': (run_surprise, {'kind': 'SVDpp', 'cache_ratings': True}, 'surprise'),
     'Surprise SVD++, tuned': (run_surprise, {'kind': 'SVDpp', 'cache_ratings': True, 'reg_all': .1, 'n_epochs': 40}, 'surprise'),
     'cmfrec': (run_cmfrec, {}, 'cmfrec'),
     'cmfrec, tuned': (run_cmfrec, {'k': 20, 'lambda_': 12.}, 'cmfrec'),
-    'cmfrec, metadata and who rated what, tuned': (
+    'cmfrec, metadata and implicit feedback, tuned': (
         run_cmfrec, {'k': 40, 'lambda_': 12., 'meta': True, 'w_user': 2., 'w_item': 2., 'add_implicit_features': True}, 'cmfrec'),
     'LensKit biased MF': (run_lenskit, {}, 'lenskit'),
     'LensKit biased MF, tuned': (run_lenskit, {'embedding_size': 100, 'regularization': .15}, 'lenskit'),
     'myFM': (run_myfm, {}, 'myfm'),
     'myFM, tuned': (run_myfm, {'rank': 20, 'n_iter': 200}, 'myfm'),
-    'myFM, metadata and who rated what, tuned': (run_myfm, {'meta': True, 'rated': True, 'rank': 10, 'n_iter': 200}, 'myfm'),
+    'myFM, metadata and implicit feedback, tuned': (run_myfm, {'meta': True, 'rated': True, 'rank': 10, 'n_iter': 200}, 'myfm'),
     'fastai, the lesson\'s recipe': (run_fastai, {}, 'fastai'),
     'fastai, tuned': (run_fastai, {'bs': 256, 'wd': .1}, 'fastai'),
 }
 GRIDS = {  # searched by `--tune`; all combinations
     'lesson8lib HybridCollab': (ours, {'rated': [False], 'bs': [128, 256], 'wd': [.3, .4, .6]}, 'torch'),
-    'lesson8lib HybridCollab, who rated what': (ours, {'bs': [256], 'wd': [.6, 1., 1.5]}, 'torch'),
+    'lesson8lib HybridCollab, implicit feedback': (ours, {'bs': [256], 'wd': [.6, 1., 1.5]}, 'torch'),
     'Surprise SVD': (run_surprise, {'kind': ['SVD'], 'n_factors': [100, 200], 'reg_all': [.05, .1, .15], 'n_epochs': [40, 60], 'lr_all': [.01]}, 'surprise'),
     'Surprise SVD++': (run_surprise, {'kind': ['SVDpp'], 'cache_ratings': [True], 'reg_all': [.05, .1], 'n_epochs': [20, 40]}, 'surprise'),
     'cmfrec': (run_cmfrec, {'k': [20, 40], 'lambda_': [5., 8., 10., 12., 20.]}, 'cmfrec'),
-    'cmfrec, metadata and who rated what': (run_cmfrec, {'k': [40], 'lambda_': [8., 12.], 'meta': [True], 'w_user': [.5, 2.], 'w_item': [.5, 2.],
+    'cmfrec, metadata and implicit feedback': (run_cmfrec, {'k': [40], 'lambda_': [8., 12.], 'meta': [True], 'w_user': [.5, 2.], 'w_item': [.5, 2.],
                                                          'add_implicit_features': [True]}, 'cmfrec'),
     'LensKit biased MF': (run_lenskit, {'embedding_size': [25, 50, 100], 'regularization': [.03, .05, .1, .15, .2]}, 'lenskit'),
     'myFM': (run_myfm, {'rank': [10, 20], 'n_iter': [200]}, 'myfm'),
-    'myFM, metadata and who rated what': (run_myfm, {'meta': [True], 'rated': [True], 'rank': [5, 10, 20, 32], 'n_iter': [200]}, 'myfm'),
+    'myFM, metadata and implicit feedback': (run_myfm, {'meta': [True], 'rated': [True], 'rank': [5, 10, 20, 32], 'n_iter': [200]}, 'myfm'),
     'fastai': (run_fastai, {'wd': [.1, .2, .3], 'bs': [256]}, 'fastai'),
 }
 

@@ -246,8 +246,8 @@ def test_menu_shows_the_page(tab, name):
 def test_phone_has_contents_links_and_search_on_top(tab, scheme):
     page = tab('dropout.html', PHONE, scheme)
     links = page.locator('.page-top > a')
-    assert links.all_inner_texts()==['Open in Colab', 'View source']
-    for i in range(2): assert links.nth(i).evaluate(SCREEN)
+    assert links.all_inner_texts()==['Open in Colab', 'View source', 'How to read']
+    for i in range(3): assert links.nth(i).evaluate(SCREEN)
     page.locator('.page-top summary').click()
     contents = page.locator('.page-top li a')
     assert contents.first.evaluate(SCREEN) and page.evaluate(OVERFLOW)<=1
@@ -271,6 +271,114 @@ def test_contents_of_the_glossary(tab):
 
 def test_home_page_has_a_picture(tab):
     assert tab('index.html').locator('main figure img').first.evaluate('el => el.naturalWidth')>600
+
+# ---- the map and the quiz
+def rows_left(page): return page.locator('main table tbody tr, main li:has(> a[id])').evaluate_all('all => all.filter(row => row.checkVisibility()).length')
+
+@pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['desktop', 'phone'])
+def test_the_map_is_filtered_by_typing(tab, viewport):
+    page = tab('map.html', viewport)
+    everything = rows_left(page)
+    page.locator('.filter input').focus()
+    page.keyboard.type('dropout mask')
+    some = rows_left(page)
+    assert 0<some<.1*everything and page.locator('.filter [role=status]').inner_text()==f'{some} of {everything} entries'
+    assert page.url.endswith('?find=dropout+mask') and page.evaluate(OVERFLOW)<=1
+    page.keyboard.press('Control+A')
+    page.keyboard.press('Delete')
+    assert rows_left(page)==everything and '?' not in page.url
+    assert rows_left(tab('map.html?find=dropout+mask', viewport))==some and not tab.wrong
+
+@pytest.mark.parametrize('row', ['t050', 'o100', 'q007', 't101'])
+def test_a_row_of_the_map_has_an_address(tab, row):
+    page = tab(f'map.html#{row}')
+    assert page.locator(f'#{row}').evaluate("el => { const r = (el.closest('tr, li') ?? el).getBoundingClientRect(); return r.bottom > 0 && r.top < innerHeight }")
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+@pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['desktop', 'phone'])
+def test_map_and_quiz_can_be_read(tab, viewport, scheme):
+    for name in ('map.html', 'quiz.html', 'reading.html'): look(tab(name, viewport, scheme), scheme)
+    assert not tab.wrong
+
+def test_a_box_of_the_picture_is_a_link(tab):
+    for name in ('index.html', 'map.html'):
+        page = tab(name)
+        page.locator('svg.lesson a[href="dropout.html"]').focus()
+        page.keyboard.press('Enter')
+        page.wait_for_url('**/dropout.html')
+
+def state_of(page): return page.evaluate("JSON.parse(localStorage.getItem('lesson8lib-quiz') ?? '{}')")
+
+@pytest.fixture
+def quiz_page(browser, address):
+    "A function that opens the quiz, with a storage of its own"
+    contexts = []
+    def open_page(viewport=DESKTOP, **options):
+        contexts.append(browser.new_context(viewport=viewport, reduced_motion='reduce', **options))
+        page = contexts[-1].new_page()
+        page.goto(f'{address}/quiz.html', wait_until='load')
+        return page
+    yield open_page
+    for context in contexts: context.close()
+
+@pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['desktop', 'phone'])
+def test_a_choice_by_mouse(quiz_page, viewport):
+    page = quiz_page(viewport)
+    question = page.locator('.question[data-right]').first
+    right, name = int(question.get_attribute('data-right')), question.get_attribute('id')
+    buttons, fold = question.locator('.choices button'), question.locator('details')
+    assert not fold.evaluate('el => el.open')
+    buttons.nth((right+1)%buttons.count()).click()
+    assert question.locator('.quiz-result').inner_text().endswith('Not quite.') and fold.evaluate('el => el.open') and state_of(page)=={name: False}
+    buttons.nth(right).click()
+    assert question.locator('.quiz-result').inner_text().endswith('Right.') and state_of(page)=={name: False}, 'the first try counts'
+    assert page.locator('.quiz-score').inner_text().startswith('0 right at the first try, of 1 answered')
+    assert page.evaluate(OVERFLOW)<=1
+
+def test_a_choice_and_a_number_by_keyboard(quiz_page):
+    page = quiz_page()
+    question = page.locator('.question[data-right]').first
+    question.locator('.choices button').nth(int(question.get_attribute('data-right'))).focus()
+    page.keyboard.press('Enter')
+    assert question.locator('.quiz-result').inner_text().endswith('Right.')
+    number = page.locator('.question[data-answer]').first
+    number.locator('input').focus()
+    page.keyboard.type('many')
+    page.keyboard.press('Enter')
+    assert 'Type a number' in number.locator('.quiz-result').inner_text() and len(state_of(page))==1
+    page.keyboard.press('Control+A')
+    page.keyboard.type(number.get_attribute('data-answer').replace('-', '−').replace('.', ','))
+    page.keyboard.press('Enter')
+    assert number.locator('.quiz-result').inner_text().endswith('Right.') and number.locator('details').evaluate('el => el.open')
+    assert set(state_of(page).values())=={True} and len(state_of(page))==2
+    page.reload()
+    assert page.locator('.quiz-score').inner_text().startswith('2 right at the first try, of 2 answered')
+    page.locator('.quiz-score button').focus()
+    page.keyboard.press('Enter')
+    assert state_of(page)=={} and page.locator('.quiz-score').inner_text().startswith('0 right at the first try, of 0 answered')
+
+def test_every_number_is_accepted_as_it_is_written(quiz_page):
+    page = quiz_page()
+    wrong = page.evaluate("""() => [...document.querySelectorAll('.question[data-answer]')].filter(question => {
+      question.querySelector('input').value = question.dataset.answer
+      question.querySelector('form').requestSubmit()
+      return question.querySelector('.quiz-result').textContent !== 'Right.'
+    }).map(question => question.id)""")
+    assert wrong==[] and set(state_of(page).values())=={True}
+
+@pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['desktop', 'phone'])
+def test_quiz_and_map_without_scripts(browser, address, viewport):
+    "Choices stand in a list, every answer opens, and every row of the map is there"
+    context = browser.new_context(viewport=viewport, java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f'{address}/quiz.html')
+    question = page.locator('.question[data-right]').first
+    assert question.locator('li').count()>=3 and question.locator('.choices, button').count()==0
+    question.locator('summary').click()
+    assert question.locator('details strong').first.is_visible()
+    page.goto(f'{address}/map.html')
+    assert page.locator('main table tbody tr').count()>200 and page.locator('.filter').count()==0
+    context.close()
 
 @pytest.mark.parametrize('path', ['none.html', 'some/where/else'])
 def test_page_not_found(tab, address, path):

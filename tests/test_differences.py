@@ -23,6 +23,7 @@ from lesson8lib.data import Vocab
 from lesson8lib.dropout import Dropout, dropout
 from lesson8lib.embedding import Embedding, one_hot
 from lesson8lib.losses import cross_entropy, log_softmax, mae, mse, softmax
+from lesson8lib.optimizers import SGD
 from lesson8lib.parameters import Linear, Module, Parameter, Sequential
 from lesson8lib.pooling import AdaptiveConcatPool2d, avg_pool2d, max_pool2d
 from lesson8lib.batchnorm import batch_norm
@@ -357,3 +358,11 @@ def test_a_window_in_the_padding_has_no_slope_where_pytorch_names_a_pixel_beyond
     largest, index = nn.functional.max_pool2d(x, 2, padding=1, dilation=3, return_indices=True)  # its way back writes beyond its memory: not run
     assert largest.isneginf().all() and index.item()>=x.numel()
     assert slope(max_pool2d, x, 2, None, 1, 3)==[0, 0, 0, 0]
+
+
+def test_optimizers_refuse_a_momentum_above_1_which_makes_pytorchs_steps_grow_without_end():
+    w = torch.ones(1, requires_grad=True)
+    torch.optim.SGD([w], lr=.1, momentum=1.1)
+    with pytest.raises(ValueError, match=r'`momentum` must be a finite number in \[0, 1\], got 1.1'): SGD([w], momentum=1.1)
+    for option in ('nesterov', 'dampening', 'maximize'):
+        with pytest.raises(TypeError, match=option): SGD([w], **{option: True})

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import activations, cnn, cold_start, collab, collab_nn, convolution, data, dropout, embedding, entity, hybrid, interpret, losses, parameters, pooling, popularity, recommender, tabular, training
+from lesson8lib import activations, cnn, cold_start, collab, collab_nn, convolution, data, dropout, embedding, entity, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, tabular, titanic, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -25,6 +25,13 @@ line.zero_grad()
 line.load_state_dict(line.eval().train().state_dict())
 names: list[str] = [name for name,_ in line.named_parameters()]
 count = sum(p.numel() for p in line.parameters())
+
+# optimizers
+for optimizer in (optimizers.SGD(net_parameters := list(nn.Linear(3, 1).parameters()), lr=.1, momentum=.9), optimizers.RMSprop(net_parameters), optimizers.Adam(net_parameters), optimizers.AdamW(net_parameters)):
+    base: optimizers.Optimizer = optimizer
+    base.step()
+    base.zero_grad()
+    base.lr = optimizers.cosine_lr(.5, .1)
 
 # layers, mixed with PyTorch's
 net = nn.Sequential(convolution.Conv2d(1, 4, 3, padding='same'), nn.ReLU(), dropout.Dropout(.1), pooling.AdaptiveConcatPool2d(1), nn.Flatten(), nn.Linear(8, 6))
@@ -81,6 +88,11 @@ embedded: Tensor = tables.embed(x_cat)
 encoder = entity.EntityEncoder(columns=['city'], epochs=1, random_state=0).fit(flats[['city', 'rooms']], flats['rent'])
 columns: list[str] = list(encoder.get_feature_names_out())
 encoded = encoder.transform(flats[['city', 'rooms']])
+
+# the Titanic
+passengers = pd.DataFrame({'Survived': [0, 1], 'Pclass': [3, 1], 'Sex': ['male', 'female'], 'Age': [22., 38.], 'SibSp': [1, 1], 'Parch': [0, 0], 'Fare': [7.25, 71.28], 'Embarked': ['S', 'C']})
+inputs: titanic.TitanicInputs = titanic.prepare_titanic(passengers)
+chances: Tensor = titanic.TitanicNet('one hidden layer', len(inputs.names))(titanic.prepare_titanic(passengers, like=inputs).x)
 
 # data sets
 source = data.Source({}, lambda name, sha256, folder: folder/name, lambda: {})
