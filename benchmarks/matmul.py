@@ -5,6 +5,7 @@ there is a GPU, matmul_gpu.json, which it otherwise leaves as it is.
 """
 import statistics
 import time
+from functools import partial
 
 import torch
 from common import record, save
@@ -43,7 +44,7 @@ def ways()->list[dict]:
     out = []
     for n in SIZES:
         a, b = square(n, 0), square(n, 1)
-        taken = {name: seconds(lambda fn=fn, a=a, b=b: fn(a, b)) for name,(fn,largest) in WAYS.items() if n<=largest}
+        taken = {name: seconds(partial(fn, a, b)) for name,(fn,largest) in WAYS.items() if n<=largest}
         for name,s in taken.items():
             out += [record(name, 'seconds', float(f'{s:.4g}'), size=n), record(name, 'times @', float(f'{s/taken["@"]:.4g}'), size=n)]
     return out
@@ -56,21 +57,24 @@ def scalars(x:torch.Tensor, n:int=100)->torch.Tensor:
     return total
 
 
+def there_and_back(a:torch.Tensor, b:torch.Tensor)->torch.Tensor: return (a.cuda()@b.cuda()).cpu()
+
+
 def gpu()->list[dict]:
     "Records of seconds on the CPU divided by seconds on the GPU, in float32 unless the model says otherwise"
     out = []
     for n in GPU_SIZES:
         a, b = square(n, 0), square(n, 1)
-        there, back = (a.cuda(), b.cuda()), lambda a, b: (a.cuda()@b.cuda()).cpu()
-        half = [t.bfloat16() for t in there]
+        there, half = (a.cuda(), b.cuda()), (a.cuda().bfloat16(), b.cuda().bfloat16())
         pairs = {
-            'matrix product': (lambda a=a, b=b: a@b, lambda t=there: t[0]@t[1]),
-            'matrix product, with the copies there and back': (lambda a=a, b=b: a@b, lambda a=a, b=b: back(a, b)),
-            'matrix product, bfloat16 on the GPU': (lambda a=a, b=b: a@b, lambda t=half: t[0]@t[1]),
-            'ReLU of each number': (lambda a=a: a.relu(), lambda t=there: t[0].relu()),
-            'one number after the other': (lambda a=a: scalars(a[0]), lambda t=there: scalars(t[0][0]))}
-        for name,(cpu,cuda) in pairs.items():
-            cpu_seconds, gpu_seconds = seconds(cpu), seconds(cuda, torch.cuda.synchronize)
+            'matrix product': (torch.matmul, (a, b), torch.matmul, there),
+            'matrix product, with the copies there and back': (torch.matmul, (a, b), there_and_back, (a, b)),
+            'matrix product, bfloat16 on the GPU': (torch.matmul, (a, b), torch.matmul, half),
+            'ReLU of each number': (torch.relu, (a,), torch.relu, there[:1]),
+            'one number after the other': (scalars, (a[0],), scalars, (there[0][0],))}
+        for name,(on_cpu, inputs, on_gpu, copies) in pairs.items():
+            cpu_seconds = seconds(partial(on_cpu, *inputs))
+            gpu_seconds = seconds(partial(on_gpu, *copies), torch.cuda.synchronize)
             out.append(record(name, 'CPU time / GPU time', float(f'{cpu_seconds/gpu_seconds:.4g}'), size=n))
             if name.startswith('matrix product'): out.append(record(name, 'Tflop/s', float(f'{2e-12*n**3/gpu_seconds:.4g}'), size=n))
     return out

@@ -7,7 +7,6 @@ import re
 import lesson_map
 import pytest
 from check import banned, prose
-from conftest import ROOT
 
 ROWS = lesson_map.read_rows()
 TOPICS, OUTLINE, QUESTIONS = ([r for r in ROWS if r['id'].startswith(kind)] for kind in 'toq')

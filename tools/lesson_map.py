@@ -172,15 +172,15 @@ def places(
 )->dict[str, tuple[float, int]]: # page -> center and row
     "A page stands below all that it needs, and as near to them as its row allows"
     row, at = {}, {}
+    def wish(p): return sum(at[q][0] for q in on[p])/len(on[p]) if on[p] else WIDTH/2
     for page in TopologicalSorter(on).static_order(): row[page] = 1 + max((row[p] for p in on[page]), default=-1)
     for i in range(max(row.values())+1):
-        here = [p for p in on if row[p]==i]
-        def wish(p): return sum(at[q][0] for q in on[p])/len(on[p]) if on[p] else WIDTH/2
-        here.sort(key=wish)
-        wishes = [(wish(p) + WIDTH*(k+.5)/len(here))/2 for k,p in enumerate(here)]  # half way between those above and an even row
-        for k in range(1, len(here)): wishes[k] = max(wishes[k], wishes[k-1]+BOX+GAP)
-        for k in reversed(range(len(here))): wishes[k] = min(wishes[k], WIDTH-BOX/2-1 - (len(here)-1-k)*(BOX+GAP))
-        at |= {p: (max(x, BOX/2+1 + k*(BOX+GAP)), i) for k,(p,x) in enumerate(zip(here, wishes, strict=True))}
+        here = sorted((p for p in on if row[p]==i), key=wish)
+        n, apart = len(here), BOX+GAP
+        x = [(wish(p) + WIDTH*(k+.5)/n)/2 for k,p in enumerate(here)]  # half way between those above and an even row
+        for k in range(1, n): x[k] = max(x[k], x[k-1]+apart)
+        for k in range(n): x[k] = max(min(x[k], WIDTH-BOX/2-1-(n-1-k)*apart), BOX/2+1+k*apart)
+        at |= {p: (x[k], i) for k,p in enumerate(here)}
     return at
 
 def picture(
@@ -196,16 +196,18 @@ def picture(
     for page,above in on.items():
         for p in above:
             top, end = y(p)+HEIGHT, y(page)-5
-            lines.append(f'<path d="M{x(p):.0f} {top}C{x(p):.0f} {top+26} {x(page):.0f} {end-26} {x(page):.0f} {end}"/>')
+            lines.append(f'<path d="M{x(p):.0f} {top}C{x(p):.0f} {top+26} {x(page):.0f} {end-26} {x(page):.0f} {end}" marker-end="url(#tip)"/>')
         words = textwrap.wrap(pages[page][0].title, 21)
         text = ''.join(f'<tspan x="{x(page):.0f}" dy="{17*(i>0)}">{html.escape(w)}</tspan>' for i,w in enumerate(words))
         boxes.append(f'<a href="{page}.html"><rect x="{x(page)-BOX/2:.0f}" y="{y(page)}" width="{BOX}" height="{HEIGHT}" rx="6" '
                      f'fill="{COLORS[section[page]]}"/><text x="{x(page):.0f}" y="{y(page)+27-8.5*(len(words)-1):.0f}">{text}</text></a>')
-    height = (max(r for _,r in at.values())+1)*ROW - ROW + HEIGHT + 12
-    return (f'<svg class="lesson" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="group" aria-label="{html.escape(alt(section, on, pages))}">\n'
-            '<defs><marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="#7a8494"/></marker></defs>\n'
-            '<g fill="none" stroke="#7a8494" stroke-width="1.5" marker-end="url(#tip)">' + ''.join(lines).replace('/>', ' marker-end="url(#tip)"/>') + '</g>\n'
-            '<g font-family="system-ui, sans-serif" font-size="14.5" text-anchor="middle" fill="#14171c">' + '\n'.join(boxes) + '</g>\n</svg>')
+    height = max(r for _,r in at.values())*ROW + HEIGHT + 12
+    tip = '<path d="M0 0L8 4L0 8z" fill="#7a8494"/>'
+    return (f'<svg class="lesson" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="group"\n'
+            f'aria-label="{html.escape(alt(on, pages))}">\n'
+            f'<defs><marker id="tip" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto">{tip}</marker></defs>\n'
+            f'<g fill="none" stroke="#7a8494" stroke-width="1.5">{"".join(lines)}</g>\n'
+            '<g font-family="system-ui, sans-serif" font-size="14.5" text-anchor="middle" fill="#14171c">\n' + '\n'.join(boxes) + '\n</g>\n</svg>')
 
 def with_picture(
     text:str, # Markdown
@@ -215,7 +217,6 @@ def with_picture(
     return text.replace(MARK, f'```{{=html}}\n<figure class="figure lesson-picture">{picture(pages)}</figure>\n```') if MARK in text else text
 
 def alt(
-    section:dict[str, str], # page -> its section
     on:dict[str, list[str]], # page -> the pages that it needs
     pages:dict[str, list[Section]], # from `read_pages`
 )->str:

@@ -11,8 +11,14 @@ from folds import anchor
 
 GLOSSARY = Path(__file__).resolve().parents[1]/'nbs'/'glossary.qmd'
 UNTOUCHED = re.compile(r'''
-    ^(?P<fence>```+|~~~+).*?^(?P=fence)\s*?$ | ^\#{1,6}\s.*?$ | \$\$.*?\$\$ | \$[^$\n]+\$ | (?P<code>`+)[^`].*?(?P=code)
-  | !?\[(?:[^][]|\[[^]]*\])*\](?:\([^)\s]*(?:\s"[^"]*")?\)|\[[^]]*\])? | <summary>.*?</summary> | <[/a-zA-Z!][^>]*> | https?://\S+ | \*\*.+?\*\* | \{[^}\n]*\}''', re.X|re.S|re.M)
+    ^(?P<fence>```+|~~~+).*?^(?P=fence)\s*?$  # code
+  | ^\#{1,6}\s.*?$  # a heading
+  | \$\$.*?\$\$ | \$[^$\n]+\$  # formulas
+  | (?P<code>`+)[^`].*?(?P=code)
+  | !?\[(?:[^][]|\[[^]]*\])*\](?:\([^)\s]*(?:\s"[^"]*")?\)|\[[^]]*\])?  # a link or a picture
+  | <summary>.*?</summary> | <[/a-zA-Z!][^>]*> | https?://\S+  # HTML, an address
+  | \*\*.+?\*\* | \{[^}\n]*\}  # bold, attributes
+    ''', re.X|re.S|re.M)
 
 
 class Term(NamedTuple):
