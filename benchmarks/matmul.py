@@ -1,9 +1,10 @@
 """Matrix products by loops, broadcasting, einsum and `@`; and what a GPU gains, by kind of work and by size
 
 Ratios within one run. `python benchmarks/matmul.py` takes three minutes, with one thread; it writes matmul.json and, where
-there is a GPU, matmul_gpu.json, which it otherwise leaves as it is.
+there is a GPU, matmul_gpu.json, which it otherwise leaves as it is (`matmul.py gpu` writes that alone).
 """
 import statistics
+import sys
 import time
 from functools import partial
 
@@ -82,8 +83,7 @@ def gpu()->list[dict]:
 
 if __name__=='__main__':
     if torch.cuda.is_available():
-        with torch.inference_mode():
-            results = gpu()
-        save('matmul_gpu', results, packages=('torch',), gpu=torch.cuda.get_device_name(), threads=torch.get_num_threads())
-    torch.set_num_threads(1)
-    with torch.inference_mode(): save('matmul', ways(), packages=('torch',), threads=1)
+        with torch.inference_mode(): save('matmul_gpu', gpu(), packages=('torch',), gpu=torch.cuda.get_device_name(), threads=torch.get_num_threads())
+    if 'gpu' not in sys.argv:
+        torch.set_num_threads(1)
+        with torch.inference_mode(): save('matmul', ways(), packages=('torch',), threads=1)
