@@ -25,7 +25,7 @@ def quadratic(
     b:float|Tensor, # factor of x
     c:float|Tensor, # constant
     x:float|Tensor, # where to evaluate it
-)->float|Tensor: # of the shape of `x`
+)->float|Tensor: # the same shape as `x`
     "The general quadratic a·x² + b·x + c; `x` is last, for `functools.partial`"
     return a*x**2 + b*x + c
 
@@ -49,7 +49,7 @@ def noisy_quadratic(
 
 # %% ../nbs/10_gradients.ipynb #fe911cc6
 def gradient_descent(
-    loss:Callable[[Tensor], Tensor], # of the parameters; called once in each step
+    loss:Callable[[Tensor], Tensor], # of the parameters; called once per step
     params:Float[Tensor, '...'], # initial parameters; they are not changed
     lr:float, # learning rate
     steps:int=10, # number of steps
@@ -57,7 +57,7 @@ def gradient_descent(
 )->Float[Tensor, 'path ...']: # the parameters before the first and after each step
     """Parameters on the path of gradient descent
 
-    PyTorch equivalent: `torch.optim.SGD`; with `zero=False`, that with `momentum=1`."""
+    PyTorch equivalent: `torch.optim.SGD`; with `zero=False`, the same with `momentum=1`."""
     check_axes(params, '...', 'params', kind='float')
     lr, steps = check_range(lr, 'lr', above=0), check_size(steps, 'steps', low=0)
     p = params.detach().clone().requires_grad_()
@@ -72,9 +72,9 @@ def gradient_descent(
 # %% ../nbs/10_gradients.ipynb #9a7815bc
 def numeric_gradient(
     loss:Callable[[Tensor], Tensor], # of the parameters
-    params:Float[Tensor, '...'], # where to measure
+    params:Float[Tensor, '...'], # where to evaluate the gradient
     h:float|None=None, # size of the move; the cube root of the dtype's epsilon if None
-)->Float[Tensor, '...']: # of the shape of `params`
+)->Float[Tensor, '...']: # the same shape as `params`
     """Gradient by central differences, with two evaluations of the loss per parameter
 
     PyTorch equivalent: `torch.autograd.grad`, which needs a single backward pass."""

@@ -57,7 +57,7 @@ class SGD(Optimizer):
     def __init__(self,
         params:Iterable[Tensor], # parameters
         lr:float=.001, # learning rate
-        momentum:float=0., # fraction of the previous total that is kept, in [0, 1]
+        momentum:float=0., # fraction of the previous sum that is kept, in [0, 1]
         weight_decay:float=0., # factor of the L2 regularization
     ):
         super().__init__(params, lr, weight_decay)
@@ -95,7 +95,7 @@ class Adam(Optimizer):
     def __init__(self,
         params:Iterable[Tensor], # parameters
         lr:float=.001, # learning rate
-        betas:tuple[float, float]=(.9, .999), # fractions kept by both averages
+        betas:tuple[float, float]=(.9, .999), # fractions of both averages kept
         eps:float=1e-8, # prevents division by 0
         weight_decay:float=0., # factor of the L2 regularization
     ):

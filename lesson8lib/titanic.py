@@ -36,7 +36,7 @@ def prepare_titanic(
     df:'pandas.DataFrame', # passengers, with the columns of `load_titanic`
     # prepared training rows, whose modes and maxima are used; those of `df` if None
     like:TitanicInputs|None=None,
-    # a column for each level? If False, one fewer per variable, and a column of ones
+    # one column per level; if False, one fewer per variable, and a column of ones
     full:bool=True,
 )->TitanicInputs: # 12 columns, or 10
     """Fill missing values, scale numbers to 0 … 1, make dummy variables
