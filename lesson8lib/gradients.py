@@ -57,7 +57,7 @@ def gradient_descent(
 )->Float[Tensor, 'path ...']: # the parameters before the first and after each step
     """Parameters on the path of gradient descent
 
-    PyTorch equivalent: `torch.optim.SGD`; with `zero=False`, the same with `momentum=1`."""
+    PyTorch equivalent: `torch.optim.SGD`; for `zero=False`, with `momentum=1`."""
     check_axes(params, '...', 'params', kind='float')
     lr, steps = check_range(lr, 'lr', above=0), check_size(steps, 'steps', low=0)
     p = params.detach().clone().requires_grad_()

@@ -50,9 +50,10 @@ def relu_interpolant(
     n = check_axes(knots, 'n', 'knots', kind='float')[0]
     check_axes(values, f'{n}', 'values', kind='float')
     if n<2: raise ValueError(f'`knots` must hold at least two positions, got {n}')
-    if not (knots.diff()>0).all():
-        raise ValueError('`knots` must be strictly ascending, got '
-                         f'{int((knots.diff()<=0).sum())} steps that are not')
+    ascends = knots.diff()>0
+    if not ascends.all():
+        raise ValueError(f'`knots` must be strictly ascending, got {int((~ascends).sum())} '
+                         f'of {n-1} steps that do not ascend')
     slopes = values.diff()/knots.diff()
     sizes = (1, n-1), (n-1, 1)
     hidden, out = (nn.utils.skip_init(nn.Linear, *s).to(values) for s in sizes)
