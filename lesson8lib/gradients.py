@@ -63,30 +63,42 @@ def gradient_descent(
     p = params.detach().clone().requires_grad_()
     path = [p.detach().clone()]
     for _ in range(steps):
-        loss(p).backward()
+        _loss_of(loss, p).backward(inputs=[p])
         with torch.no_grad(): p -= lr*p.grad
         if zero: p.grad = None
         path.append(p.detach().clone())
     return torch.stack(path)
 
+def _loss_of(loss:Callable, p:Tensor)->Tensor:
+    value = loss(p)
+    if not isinstance(value, Tensor) or not value.requires_grad:
+        raise ValueError('`loss` must be computed from its argument, as a tensor, got '
+                         'a value without a gradient')
+    if value.numel()!=1:
+        raise ValueError(f'`loss` must give one number, got shape {tuple(value.shape)}')
+    return value
+
 # %% ../nbs/10_gradients.ipynb #9a7815bc
 def numeric_gradient(
     loss:Callable[[Tensor], Tensor], # of the parameters
     params:Float[Tensor, '...'], # where to evaluate the gradient
-    h:float|None=None, # size of the move; the cube root of the dtype's epsilon if None
+    # size of the move; if None, the cube root of the dtype's epsilon, times the
+    # parameter where that exceeds 1
+    h:float|None=None,
 )->Float[Tensor, '...']: # the same shape as `params`
     """Gradient by central differences, with two evaluations of the loss per parameter
 
     PyTorch equivalent: `torch.autograd.grad`, which needs a single backward pass."""
     check_axes(params, '...', 'params', kind='float')
-    if h is None: h = torch.finfo(params.dtype).eps**(1/3)
-    h, params = check_range(h, 'h', above=0), params.detach()
+    params = params.detach()
+    if h is None: moves = torch.finfo(params.dtype).eps**(1/3)*params.abs().clamp(min=1)
+    else: moves = torch.full_like(params, check_range(h, 'h', above=0))
 
     def difference(i):
-        move = torch.zeros(params.numel()).to(params)
-        move[i] = h
-        move = move.view(params.shape)
-        return float(loss(params+move)-loss(params-move))/(2*h)
+        move = torch.zeros_like(params)
+        move.view(-1)[i] = moves.view(-1)[i]
+        return float(loss(params+move)-loss(params-move))/(2*float(move.view(-1)[i]))
 
+    params, moves = params.contiguous(), moves.contiguous()
     with torch.no_grad(): values = [difference(i) for i in range(params.numel())]
     return params.new_tensor(values).view(params.shape)

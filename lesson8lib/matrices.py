@@ -38,6 +38,8 @@ def _check_product(a:Tensor, b:Tensor)->tuple[int, int, int]:
     n = check_axes(b, f'{k} n', 'b')[1]
     if a.dtype!=b.dtype:
         raise TypeError(f'`b` must have the dtype of `a`, {a.dtype}, got {b.dtype}')
+    if a.device!=b.device:
+        raise ValueError(f'`b` must be where `a` is, on {a.device}, got {b.device}')
     return m, k, n
 
 # %% ../nbs/13_matrices.ipynb #bbe8f88d
@@ -76,4 +78,5 @@ def matmul_broadcast(
 
     Raises as `matmul_loop` does."""
     _check_product(a, b)
-    return (a[:,:,None]*b).sum(1)  # (m, k, 1)·(k, n) -> (m, k, n) -> (m, n)
+    products = a[:,:,None]*b  # (m, k, 1)·(k, n) -> (m, k, n)
+    return products.sum(1, dtype=a.dtype)  # -> (m, n); integers keep their size

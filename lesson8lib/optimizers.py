@@ -21,10 +21,16 @@ from .checks import check_list, check_range
 # %% ../nbs/11_optimizers.ipynb #19332be9
 def _check_params(params)->list[Tensor]:
     kind = type(params).__name__
-    params = [] if isinstance(params, Tensor) else list(params)
-    if params and all(isinstance(p, Tensor) for p in params): return params
-    wish = '`params` must be a list of at least one parameter, got'
-    raise TypeError(f'{wish} {kind} of {len(params)}' if params else f'{wish} {kind}')
+    if isinstance(params, Tensor) or not isinstance(params, Iterable):
+        raise TypeError(f'`params` must be a list of parameters, got {kind}')
+    params = list(params)
+    wish = '`params` must hold at least one parameter, and nothing else'
+    if not params: raise ValueError(f'{wish}, got none')
+    for p in params:
+        if not isinstance(p, Tensor): raise TypeError(f'{wish}, got {type(p).__name__}')
+        if not p.is_floating_point(): raise TypeError(f'{wish}, got a tensor of {p.dtype}')
+        if not p.is_leaf: raise ValueError(f'{wish}, got the result of a computation')
+    return params
 
 # %% ../nbs/11_optimizers.ipynb #710050ea
 class Optimizer:
@@ -35,9 +41,15 @@ class Optimizer:
         weight_decay:float=0., # factor of the weight decay
     ):
         self.params = _check_params(params)
-        self.lr = check_range(lr, 'lr', low=0)
+        self.lr = lr
         self.weight_decay = check_range(weight_decay, 'weight_decay', low=0)
         self.states:list[dict] = [{} for _ in self.params]
+
+    @property
+    def lr(self)->float: return self._lr
+
+    @lr.setter
+    def lr(self, value:float)->None: self._lr = check_range(value, 'lr', low=0)
 
     def zero_grad(self)->None:
         "Clear the gradients"
@@ -65,7 +77,7 @@ class SGD(Optimizer):
 
     def update(self, p:Tensor, g:Tensor, state:dict)->None:
         "One step for one parameter"
-        g = g + self.weight_decay*p
+        if self.weight_decay: g = g + self.weight_decay*p
         if self.momentum: g = state['m'] = self.momentum*state.get('m', 0) + g
         p -= self.lr*g
 
@@ -85,7 +97,7 @@ class RMSprop(Optimizer):
 
     def update(self, p:Tensor, g:Tensor, state:dict)->None:
         "One step for one parameter"
-        g = g + self.weight_decay*p
+        if self.weight_decay: g = g + self.weight_decay*p
         v = state['v'] = self.alpha*state.get('v', 0) + (1-self.alpha)*g**2
         p -= self.lr*g/(v.sqrt()+self.eps)
 
@@ -111,7 +123,8 @@ class Adam(Optimizer):
         v = state['v'] = b2*state.get('v', 0) + (1-b2)*g**2
         p -= self.lr*(m/(1-b1**t))/((v/(1-b2**t)).sqrt()+self.eps)
 
-    def decay(self, p:Tensor, g:Tensor)->Tensor: return g + self.weight_decay*p
+    def decay(self, p:Tensor, g:Tensor)->Tensor:
+        return g + self.weight_decay*p if self.weight_decay else g
 
 # %% ../nbs/11_optimizers.ipynb #8184d51d
 class AdamW(Adam):

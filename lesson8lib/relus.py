@@ -45,16 +45,22 @@ def relu_interpolant(
 )->nn.Sequential: # maps (b,) to (b,); k-1 hidden units; dtype of `values`
     """The network with one hidden layer of k-1 ReLUs that passes through k points
 
-    Beyond the last knot it continues as a line, before the first as a constant. Raises
-    ValueError for fewer than two points, and for knots that do not ascend."""
+    Beyond the last knot it continues as a line, before the first as a constant. Errors
+    of rounding add up: take float64 for hundreds of points. Raises ValueError for fewer
+    than two points, and for knots that do not ascend in the dtype of `values`."""
     n = check_axes(knots, 'n', 'knots', kind='float')[0]
     check_axes(values, f'{n}', 'values', kind='float')
     if n<2: raise ValueError(f'`knots` must hold at least two positions, got {n}')
-    ascends = knots.diff()>0
+    knots = knots.to(values)
+    ascends = (knots.diff()>0) & knots.diff().isfinite()
     if not ascends.all():
-        raise ValueError(f'`knots` must be strictly ascending, got {int((~ascends).sum())} '
-                         f'of {n-1} steps that do not ascend')
+        wrong = int((~ascends).sum())
+        raise ValueError('`knots` must be strictly ascending, got '
+                         f'{wrong} of {n-1} steps that do not ascend')
     slopes = values.diff()/knots.diff()
+    if not slopes.isfinite().all():
+        raise ValueError(f'`values` must give slopes that {values.dtype} can hold, got '
+                         'infinite ones')
     sizes = (1, n-1), (n-1, 1)
     hidden, out = (nn.utils.skip_init(nn.Linear, *s).to(values) for s in sizes)
     with torch.no_grad():

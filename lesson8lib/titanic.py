@@ -45,7 +45,7 @@ def prepare_titanic(
     KeyError for missing columns and unknown levels, ValueError for negative numbers."""
     df = check_table(df, _columns)
     modes = {c: _mode(df[c], c) for c in df} if like is None else like.modes
-    df = df.fillna(modes)
+    df = df.astype({c: object for c in _levels}).fillna(modes)
     x = {c: _numbers(df[c], c) for c in ('Age', 'SibSp', 'Parch')}
     x['LogFare'] = np.log(_numbers(df['Fare'], 'Fare')+1)
     maxima = {c: x[c].max() or 1. for c in x} if like is None else like.maxima
@@ -74,7 +74,7 @@ def _dummies(df, full:bool)->dict:
     columns:dict = {}
     for c,levels in _levels.items():
         if unknown := [v for v in df[c].unique().tolist() if v not in levels]:
-            raise unknown_names(unknown, levels, f'level of {c}')
+            raise unknown_names(unknown, levels, f'{c} level')
         used = levels if full else [v for v in levels if v!=_left_out[c]]
         columns |= {f'{c}_{v}': df[c]==v for v in used}
     return columns if full else columns | {'Ones': np.ones(len(df))}
@@ -143,6 +143,8 @@ def fit_titanic(
     which the course fits in a spreadsheet, it is the mean squared error."""
     n, k = check_axes(x, 'n+ k+', 'x', kind='float')
     check_axes(y, f'{n}', 'y', kind='float')
+    if not ((y==0) | (y==1)).all(): raise ValueError('`y` must hold only 0 and 1, got others')
+    if not x.isfinite().all(): raise ValueError('`x` must hold finite numbers, got others')
     model = TitanicNet(kind, k, generator).to(x)
     lr, epochs, loss = titanic_recipes[kind]
     for _ in range(epochs):

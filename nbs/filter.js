@@ -12,7 +12,8 @@
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean)
     let left = 0
     rows.forEach((row, i) => {
-      row.hidden = !words.every(word => texts[i].includes(word))
+      const linked = location.hash && row.querySelector(`[id="${CSS.escape(location.hash.slice(1))}"]`)  // what the address leads to stays
+      row.hidden = !linked && !words.every(word => texts[i].includes(word))
       left += !row.hidden
     })
     count.textContent = words.length ? `${left} of ${rows.length} entries` : ''

@@ -1,7 +1,7 @@
 // "Test yourself": buttons for choices, a box for a number; the answer at once; progress in the page's own storage. Without this script the page lists choices and folds answers
 (() => {
   const KEY = 'lesson8lib-quiz'
-  const load = () => { try { return JSON.parse(localStorage.getItem(KEY)) ?? {} } catch { return {} } }
+  const load = () => { try { return Object(JSON.parse(localStorage.getItem(KEY))) } catch { return {} } }
   const save = state => { try { localStorage.setItem(KEY, JSON.stringify(state)) } catch { /* private mode: progress lasts until the page is left */ } }
   let state = load()
 
@@ -12,41 +12,54 @@
     return element
   }
 
-  // 2.5, 2,5, −3, 1/3, 5,081,600
-  const number = text => {
-    let s = text.trim().replace(/[−–]/g, '-').replace(/\s/g, '')
-    s = /^-?\d{1,3}(,\d{3})+(\.\d+)?$/.test(s) ? s.replaceAll(',', '') : s.replace(',', '.')
-    const [, top, , bottom] = s.match(/^(-?\d*\.?\d+(?:e-?\d+)?)(\/(\d*\.?\d+))?$/i) ?? []
-    return top === undefined ? NaN : Number(top) / (bottom === undefined ? 1 : Number(bottom))
+  // What a text may mean as a number: 2.5, 2,5, −3, 1/3, 5,081,600; one comma before three digits may be either
+  const numbers = text => {
+    const s = text.trim().replace(/[−–]/g, '-').replace(/\s/g, '').replace(/^\+/, '')
+    const value = s => {
+      const [top, bottom, ...more] = s.split('/').map(part => /^-?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i.test(part) ? Number(part) : NaN)
+      return more.length ? NaN : bottom === undefined ? top : top / bottom
+    }
+    const readings = [s, ...(/^-?\d{1,3}(,\d{3})+(\.\d+)?$/.test(s) ? [s.replaceAll(',', '')] : []), ...(/^[^,]*,[^,]*$/.test(s) ? [s.replace(',', '.')] : [])]
+    return readings.map(value).filter(Number.isFinite)
   }
 
   const questions = [...document.querySelectorAll('.question')]
-  const score = make('p', { class: 'quiz-score', role: 'status' })
+  const score = make('p', { class: 'quiz-score' }), total = make('span', { role: 'status' })
   const count = () => {
     const seen = questions.filter(q => q.id in state), right = seen.filter(q => state[q.id])
-    score.firstChild.textContent = `${right.length} right at the first try, of ${seen.length} answered and ${questions.length} in all. `
+    total.textContent = `${right.length} right at the first try, of ${seen.length} answered and ${questions.length} in all. `
   }
   const again = make('button', { type: 'button' }, 'Start over')
-  score.append('', again)
+  score.append(total, again)
 
   for (const question of questions) {
     const answer = question.querySelector('details'), result = make('p', { class: 'quiz-result', role: 'status' })
+    const label = question.querySelector('p')
+    label.id = `${question.id}-asked`
+    const say = (text, right) => {
+      result.textContent = ''
+      requestAnimationFrame(() => { result.textContent = text })  // a screen reader tells the same text again
+      if (right === undefined) delete result.dataset.right
+      else result.dataset.right = right
+    }
     const tell = right => {
       if (!(question.id in state)) save(state = { ...load(), ...state, [question.id]: right })
-      result.textContent = right ? 'Right.' : 'Not quite.'
-      result.dataset.right = right
+      say(right ? 'Right.' : 'Not quite.', right)
       answer.open = true
       count()
     }
     const list = [...question.children].findLast(child => child.matches('ul'))
     if ('right' in question.dataset) {
-      const box = make('div', { class: 'choices', role: 'group', 'aria-label': 'Choices' })
+      const box = make('div', { class: 'choices', role: 'group', 'aria-labelledby': label.id })
       const buttons = [...list.children].map((item, i) => {
-        const button = make('button', { type: 'button' })
+        const button = make('button', { type: 'button', 'aria-pressed': false })
         const paragraph = item.children.length === 1 && item.firstElementChild.matches('p') ? item.firstElementChild : item
         button.append(...paragraph.childNodes)
         button.onclick = () => {
-          for (const other of buttons) other.removeAttribute('data-chosen')
+          for (const other of buttons) {
+            other.setAttribute('aria-pressed', other === button)
+            other.removeAttribute('data-chosen')
+          }
           button.dataset.chosen = i === Number(question.dataset.right)
           tell(i === Number(question.dataset.right))
         }
@@ -55,13 +68,13 @@
       })
       list.replaceWith(box)
     } else {
-      const input = make('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-label': 'Your answer, a number' })
+      const input = make('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-labelledby': label.id })
       const form = make('form', {}, input, make('button', {}, 'Check'))
       form.onsubmit = event => {
         event.preventDefault()
-        const typed = number(input.value), wanted = Number(question.dataset.answer)
-        if (Number.isNaN(typed)) { result.textContent = 'Type a number, such as 2.5 or 1/3.'; delete result.dataset.right; return }
-        tell(Math.abs(typed - wanted) <= Math.max(Number(question.dataset.tolerance), 1e-3 * Math.abs(wanted)))
+        const typed = numbers(input.value), wanted = Number(question.dataset.answer), tolerance = Number(question.dataset.tolerance) + 1e-9
+        if (!typed.length) say('Type a number, such as 2.5 or 1/3.')
+        else tell(typed.some(value => Math.abs(value - wanted) <= tolerance))
       }
       answer.before(form)
     }
@@ -72,13 +85,17 @@
     }
   }
   again.onclick = () => {
+    if (Object.keys(state).length && !confirm('Forget all answers?')) return
     save(state = {})
     for (const question of questions) {
       const result = question.querySelector('.quiz-result')
       result.textContent = ''
       delete result.dataset.right
       question.querySelector('details').open = false
-      for (const button of question.querySelectorAll('[data-chosen]')) button.removeAttribute('data-chosen')
+      for (const button of question.querySelectorAll('.choices button')) {
+        button.removeAttribute('data-chosen')
+        button.setAttribute('aria-pressed', false)
+      }
       const input = question.querySelector('input')
       if (input) input.value = ''
     }

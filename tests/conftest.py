@@ -36,7 +36,7 @@ def site():
     "The built docs site, built anew if anything that goes into it is younger, or if another renderer built it"
     stamp, renderer = ROOT/'_docs'/'.nojekyll', os.environ.get('RENDERER', 'smalldocs')  # tools/docs.py writes it at the end of each build
     into = [*ROOT.glob('nbs/*'), *ROOT.glob('nbs/images/*'), *ROOT.glob('lesson8lib/*.py'), ROOT/'_quarto.yml', ROOT/'pyproject.toml',
-            *(ROOT/'tools'/f'{tool}.py' for tool in ('docs', 'folds', 'hide', 'outputs'))]
+            *ROOT.glob('tools/*.py')]
     if not stamp.exists() or stamp.read_text(encoding='utf-8') != renderer or stamp.stat().st_mtime < max(p.stat().st_mtime for p in into):
         res = subprocess.run([sys.executable, 'tools/docs.py', '--renderer', renderer], cwd=ROOT, capture_output=True, encoding='utf-8')
         if res.returncode: pytest.fail(f'tools/docs.py failed:\n{res.stdout}{res.stderr}')

@@ -86,8 +86,10 @@ def test_the_schedule_is_pytorchs(lr, end, steps):
 p = torch.zeros(2, requires_grad=True)
 @pytest.mark.usefixtures('words')
 @pytest.mark.parametrize(('call', 'error', 'wanted'), [
-    (lambda: SGD(p), TypeError, '`params` must be a list of at least one parameter, got Tensor'),
-    (lambda: Adam([p, 1.]), TypeError, '`params` must be a list of at least one parameter, got list'),
+    (lambda: SGD(p), TypeError, '`params` must be a list of parameters, got Tensor'),
+    (lambda: Adam([p, 1.]), TypeError, '`params` must hold at least one parameter, and nothing else, got float'),
+    (lambda: Adam([]), ValueError, 'and nothing else, got none'), (lambda: SGD(torch.nn.Linear(2, 1)), TypeError, 'must be a list of parameters, got Linear'),
+    (lambda: SGD([p*2]), ValueError, 'got the result of a computation'), (lambda: Adam([torch.ones(2, dtype=torch.complex64)]), TypeError, 'got a tensor of torch.complex64'),
     (lambda: SGD([p], lr=torch.nan), ValueError, '`lr` must be a finite number of at least 0, got nan'),
     (lambda: SGD([p], momentum=True), TypeError, '`momentum` must be a finite number in [0, 1], got True'),
     (lambda: RMSprop([p], alpha=1), ValueError, '`alpha` must be a finite number in [0, 1), got 1'),
@@ -104,3 +106,31 @@ def test_it_is_refused_in_words(call, error, wanted):
 def test_the_base_class_has_no_step_of_its_own():
     p.grad = torch.ones(2)
     with pytest.raises(NotImplementedError): Optimizer([p], lr=.1).step()
+
+
+@pytest.mark.usefixtures('words')
+def test_a_learning_rate_assigned_later_is_checked():
+    p = torch.ones(2, requires_grad=True)
+    optimizer = SGD([p], lr=.1)
+    optimizer.lr = .5
+    assert optimizer.lr==.5
+    for wrong in (float('nan'), -1, 'fast'):
+        with pytest.raises((ValueError, TypeError), match='`lr`'): optimizer.lr = wrong
+
+
+def test_without_weight_decay_sparse_gradients_work_and_infinite_parameters_stay():
+    ours, theirs = (torch.nn.Embedding(5, 2, sparse=True) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    for table, kind in ((ours, SGD), (theirs, torch.optim.SGD)):
+        optimizer = kind(table.parameters(), lr=.3)
+        table(torch.tensor([1, 3, 3])).sum().backward()
+        optimizer.step()
+    same(ours.weight.detach(), theirs.weight.detach())
+    for kind, peer in ((SGD, torch.optim.SGD), (RMSprop, torch.optim.RMSprop), (Adam, torch.optim.Adam)):
+        values = []
+        for of in (kind, peer):
+            p = torch.tensor([torch.inf, 1., -torch.inf], requires_grad=True)
+            p.grad = torch.ones(3)
+            of([p], lr=.1).step()
+            values.append(p.detach())
+        same(*values)

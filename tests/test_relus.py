@@ -60,7 +60,7 @@ def test_the_parameters_of_a_unit_have_gradients():
 
 
 @pytest.mark.parametrize('knots, values, words', [
-    ([1.], [1.], 'at least two positions, got 1'), ([0., 2, 1], [1., 2, 3], 'strictly ascending, got 1 steps'),
+    ([1.], [1.], 'at least two positions, got 1'), ([0., 2, 1], [1., 2, 3], 'strictly ascending, got 1 of'),
     ([0., float('nan')], [1., 2], 'strictly ascending')])
 def test_what_is_no_set_of_points_is_rejected(knots, values, words):
     with pytest.raises(ValueError, match=words): relu_interpolant(torch.tensor(knots), torch.tensor(values))

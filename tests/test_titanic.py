@@ -65,8 +65,8 @@ def test_a_table_is_not_changed_and_may_be_of_polars(df):
     (dict(Age=np.nan), ValueError, r"`df\['Age'\]` must have a value in some row, got none"),
     (dict(Fare=-2.), ValueError, r"`df\['Fare'\]` must be a finite number of at least 0, got -2.0"),
     (dict(Fare='7,25'), TypeError, r"`df\['Fare'\]` must hold numbers"),
-    (dict(Sex='mail'), KeyError, "unknown level of Sex: 'mail'; nearest known: 'male'"),
-    (dict(Pclass=4), KeyError, 'unknown level of Pclass: 4')])
+    (dict(Sex='mail'), KeyError, "unknown Sex level: 'mail'; nearest known: 'male'"),
+    (dict(Pclass=4), KeyError, 'unknown Pclass level: 4')])
 def test_bad_columns_are_rejected(df, change, error, words):
     with pytest.raises(error, match=words): prepare_titanic(df.assign(**change))
 

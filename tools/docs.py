@@ -245,28 +245,26 @@ def public_names(
     defs = [n for n in body if isinstance(n, ast.FunctionDef|ast.ClassDef) and n.name in docs and not any('patch' in ast.unparse(d) for d in n.decorator_list)]
     return [(n, d) for n,d in (docs | {n.name: (ast.get_docstring(n) or '').partition('\n')[0] for n in defs}).items()]
 
+def documented(
+    package:Path=ROOT/'lesson8lib', # where the exported modules are
+)->dict[str, list[tuple[str,str,str]]]: # module -> for each public name its address (the page's, where no heading shows it) and its one line
+    "What each module exports"
+    index = {}
+    exec((package/'_modidx.py').read_text(encoding='utf-8'), index)
+    pages = {mod: next(iter(syms.values()))[0].partition('#')[0] for mod,syms in index['d']['syms'].items()}
+    return {mod: [(n, page + (f'#{n}' if f'{mod}.{n}' in index['d']['syms'][mod] else ''), doc)
+                  for n,doc in public_names(package/f'{mod.rpartition(".")[2]}.py')] for mod,page in pages.items()}
+
 def api_table(
     package:Path=ROOT/'lesson8lib', # where the exported modules are
 )->str: # Markdown
     "Every public name of every module, with its one line and its address"
-    index, out = {}, []
-    exec((package/'_modidx.py').read_text(encoding='utf-8'), index)
-    for mod, syms in index['d']['syms'].items():
-        name, page = mod.rpartition('.')[2], next(iter(syms.values()))[0].partition('#')[0]
-        rows = [f"| [`{n}`]({page}{f'#{n}' if f'{mod}.{n}' in syms else ''}) | {doc.replace('|', chr(92) + '|')} |"
-                for n,doc in public_names(package/f'{name}.py')]
-        if rows: out += [f'## [{mod}]({page}) {{#{name}}}', '\n'.join(['| name | what it does |', '|:--|:-----|', *rows])]
+    out = []
+    for mod, names in documented(package).items():
+        rows = [f'| [`{n}`]({address}) | {doc.replace("|", chr(92) + "|")} |' for n,address,doc in names]
+        page = names[0][1].partition('#')[0] if names else ''
+        if rows: out += [f'## [{mod}]({page}) {{#{mod.rpartition(".")[2]}}}', '\n'.join(['| name | what it does |', '|:--|:-----|', *rows])]
     return '\n\n'.join(out)
-
-
-def api_names(
-    package:Path=ROOT/'lesson8lib', # where the exported modules are
-)->dict[str,str]: # public name -> its address
-    "Where each public name is documented"
-    index = {}
-    exec((package/'_modidx.py').read_text(encoding='utf-8'), index)
-    return {n: f'{next(iter(syms.values()))[0].partition("#")[0]}#{n}' for mod,syms in index['d']['syms'].items()
-            for n,_ in public_names(package/f'{mod.rpartition(".")[2]}.py') if f'{mod}.{n}' in syms}
 
 def stage_text(
     path:Path, # a staged page in Markdown, changed in place
@@ -277,9 +275,11 @@ def stage_text(
     text = path.read_text(encoding='utf-8')
     if path.stem=='api': text = text.replace('{api}', api_table())
     if path.stem=='glossary': text = with_anchors(text)
-    if path.stem=='map': text = lesson_map.fill(text, api_names())
+    if path.stem=='map': text = lesson_map.fill(text, {n: address for names in documented().values() for n,address,_ in names if '#' in address})
     if path.stem=='quiz': text = quiz.fill(text)
-    front, body = re.fullmatch(r'---\n(.*?)\n---\n(.*)', text, re.S).groups()
+    parts = re.fullmatch(r'---\n(.*?)\n---\n(.*)', text, re.S)
+    if not parts: sys.exit(f'docs: {path.name}: it must begin with a title and a description between two lines of ---')
+    front, body = parts.groups()
     if path.stem not in LOOKED_UP: body = Linker(read_terms())(body)
     if path.name!=MISSING: front = yaml.safe_dump(yaml.safe_load(front) | {'code-links': code_links(path.name, url['repo'])}, sort_keys=False).rstrip()
     path.write_text(fix_links(f'---\n{front}\n---\n{body}', stems, url), encoding='utf-8')
@@ -466,7 +466,8 @@ def finish(
             page = page.replace('<head>', f'<head><base href="{urlsplit(urls()["docs"]).path}">', 1)
         (built/name).write_text(page, encoding='utf-8')
     for p in built.glob('*.llms.md'):
-        plain = re.sub(r'\[([^]]+)\]\(glossary\.[a-z.]+#[\w-]+\)\{\.term\}', r'\1', p.read_text(encoding='utf-8'))
+        plain = re.sub(r'```\{=html\}\n(?:<script.*?|<figure.*?aria-label="([^"]*)".*?)\n```', lambda m: m[1] or '', p.read_text(encoding='utf-8'), flags=re.S)
+        plain = re.sub(r'\[([^]]+)\]\(glossary\.[a-z.]+#[\w-]+\)\{\.term\}', r'\1', plain)
         p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', plain), encoding='utf-8')  # plain Markdown
         shutil.copy(p, built/p.name.replace('.llms.md', '.html.md'))  # the address in each module's docstring
     config = yaml.safe_load((STAGE/'_quarto.yml').read_text(encoding='utf-8'))['website']

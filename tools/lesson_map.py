@@ -199,8 +199,10 @@ def picture(
             lines.append(f'<path d="M{x(p):.0f} {top}C{x(p):.0f} {top+26} {x(page):.0f} {end-26} {x(page):.0f} {end}" marker-end="url(#tip)"/>')
         words = textwrap.wrap(pages[page][0].title, 21)
         text = ''.join(f'<tspan x="{x(page):.0f}" dy="{17*(i>0)}">{html.escape(w)}</tspan>' for i,w in enumerate(words))
-        boxes.append(f'<a href="{page}.html"><rect x="{x(page)-BOX/2:.0f}" y="{y(page)}" width="{BOX}" height="{HEIGHT}" rx="6" '
-                     f'fill="{COLORS[section[page]]}"/><text x="{x(page):.0f}" y="{y(page)+27-8.5*(len(words)-1):.0f}">{text}</text></a>')
+        name = html.escape(pages[page][0].title)
+        box = f'<rect x="{x(page)-BOX/2:.0f}" y="{y(page)}" width="{BOX}" height="{HEIGHT}" rx="6" fill="{COLORS[section[page]]}"/>'
+        top = y(page)+27-8.5*(len(words)-1)
+        boxes.append(f'<a href="{page}.html" aria-label="{name}">{box}<text x="{x(page):.0f}" y="{top:.0f}">{text}</text></a>')
     height = max(r for _,r in at.values())*ROW + HEIGHT + 12
     tip = '<path d="M0 0L8 4L0 8z" fill="#7a8494"/>'
     return (f'<svg class="lesson" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="group"\n'

@@ -29,6 +29,12 @@ def shuffled(
     random.Random(seed).shuffle(order)
     return [choices[i] for i in order], order.index(0)
 
+def tolerance(
+    q:dict, # of the bank, with a number as its answer
+)->float:
+    "By how much a typed number may differ: by 1 in 1,000, unless it counts something"
+    return q.get('tolerance', 0 if float(q['answer']).is_integer() else 1e-3*abs(q['answer']))
+
 def question(
     q:dict, # of the bank
     n:int, # its number on the page
@@ -38,13 +44,13 @@ def question(
     "One question, its choices, and its answer in a fold"
     name, see = f'{page}-{n}', str(q.get('see') or '')
     found = next((s for s in pages[page] if s.slug==see), pages[page][0])
-    where = f'[{found.title if see else pages[page][0].title}]({page}.html{"#" + see if see else ""})'
-    where = re.sub(r'^\[(.*)\](\([^)]*\))$', lambda m: '[' + re.sub(r'\[([^]]*)\]\([^)]*\)', r'\1', m[1]) + ']' + m[2], where)
+    title = re.sub(r'\[([^]]*)\]\([^)]*\)', r'\1', found.title)  # without links of its own
+    where = f'[{title}]({page}.html{"#" + see if see else ""})'
     kind = f'<span class="kind">{KINDS[q["kind"]]}</span>'
     if 'choices' in q:
         choices, right = shuffled([str(c) for c in q['choices']], name)
         data, below, answer = f'data-right="{right}"', '\n'.join(f'- {c}' for c in choices) + '\n\n', str(q['choices'][0])
-    else: data, below, answer = f'data-answer="{q["answer"]}" data-tolerance="{q.get("tolerance", 0)}"', '', f'{q["answer"]}'
+    else: data, below, answer = f'data-answer="{q["answer"]}" data-tolerance="{tolerance(q):.3g}"', '', f'{q["answer"]}'
     return (f'<div class="question" id="{name}" {data}>\n\n{kind} {q["ask"].strip()}\n\n{below}<details><summary>Answer</summary>\n\n'
             f'**{answer.rstrip(".")}.** {q["why"].strip()} → {where}\n\n</details>\n\n</div>')
 

@@ -16,7 +16,7 @@ UNTOUCHED = re.compile(r'''
   | \$\$.*?\$\$ | \$[^$\n]+\$  # formulas
   | (?P<code>`+)[^`].*?(?P=code)
   | !?\[(?:[^][]|\[[^]]*\])*\](?:\([^)\s]*(?:\s"[^"]*")?\)|\[[^]]*\])?  # a link or a picture
-  | <summary>.*?</summary> | <[/a-zA-Z!][^>]*> | https?://\S+  # HTML, an address
+  | <!--.*?--> | <(?P<tag>a|code|kbd|pre|script|style|summary|svg)\b.*?</(?P=tag)> | <[/a-zA-Z!][^>]*> | https?://\S+  # HTML, an address
   | \*\*.+?\*\* | \{[^}\n]*\}  # bold, attributes
     ''', re.X|re.S|re.M)
 
