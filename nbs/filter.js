@@ -26,4 +26,5 @@
   document.querySelector('#t101')?.closest('section, h2').before(label)
   input.value = new URLSearchParams(location.search).get('find') ?? ''
   if (input.value) filter()
+  if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView()  // below the box, which was not there when the page came
 })()

@@ -37,8 +37,9 @@
     const label = question.querySelector('p')
     label.id = `${question.id}-asked`
     const say = (text, right) => {
-      result.textContent = ''
-      requestAnimationFrame(() => { result.textContent = text })  // a screen reader tells the same text again
+      const again = result.textContent === text
+      result.textContent = again ? '' : text
+      if (again) requestAnimationFrame(() => { result.textContent = text })  // so that a screen reader says it again
       if (right === undefined) delete result.dataset.right
       else result.dataset.right = right
     }
@@ -103,4 +104,5 @@
   }
   questions[0]?.closest('section, main').before?.(score)
   count()
+  if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView()  // below the score, which was not there when the page came
 })()

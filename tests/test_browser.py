@@ -267,7 +267,7 @@ def test_contents_are_in_one_place(tab, width, beside):
 
 def test_contents_of_the_glossary(tab):
     "Letters, not terms"
-    assert all(len(text)==1 for text in tab('glossary.html').locator('#TOC li a').all_inner_texts())
+    assert all(len(text)==1 for text in tab('glossary.html').locator('#TOC li a:not(.quarto-code-links a)').all_inner_texts())
 
 def test_home_page_has_a_picture(tab):
     assert tab('index.html').locator('main figure img').first.evaluate('el => el.naturalWidth')>600
@@ -289,10 +289,15 @@ def test_the_map_is_filtered_by_typing(tab, viewport):
     assert rows_left(page)==everything and '?' not in page.url
     assert rows_left(tab('map.html?find=dropout+mask', viewport))==some and not tab.wrong
 
-@pytest.mark.parametrize('row', ['t050', 'o100', 'q007', 't101'])
-def test_a_row_of_the_map_has_an_address(tab, row):
-    page = tab(f'map.html#{row}')
-    assert page.locator(f'#{row}').evaluate("el => { const r = (el.closest('tr, li') ?? el).getBoundingClientRect(); return r.bottom > 0 && r.top < innerHeight }")
+@pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['desktop', 'phone'])
+@pytest.mark.parametrize('row', ['t050', 'o100', 'q007', 't101', 'questions-8'])
+def test_a_row_of_the_map_has_an_address(tab, row, viewport):
+    page = tab(f'map.html#{row}', viewport)
+    seen = """el => {
+      const r = (el.closest('tr, li') ?? el).getBoundingClientRect(), top = document.elementFromPoint(r.left + 5, r.top + 3)
+      return r.top < innerHeight && !top.closest('.filter, .quarto-secondary-nav')
+    }"""
+    assert page.locator(f'#{row}').evaluate(seen), 'the bar at the top covers it'
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['desktop', 'phone'])
@@ -354,17 +359,38 @@ def test_a_choice_and_a_number_by_keyboard(quiz_page):
     page.reload()
     assert page.locator('.quiz-score').inner_text().startswith('2 right at the first try, of 2 answered')
     page.locator('.quiz-score button').focus()
+    page.keyboard.press('Enter')  # the question is dismissed: nothing is lost
+    assert len(state_of(page))==2
+    page.once('dialog', lambda dialog: dialog.accept())
     page.keyboard.press('Enter')
     assert state_of(page)=={} and page.locator('.quiz-score').inner_text().startswith('0 right at the first try, of 0 answered')
 
-def test_every_number_is_accepted_as_it_is_written(quiz_page):
+@pytest.mark.parametrize('mark', ['.', ','])
+def test_every_number_is_accepted_as_it_is_written(quiz_page, mark):
     page = quiz_page()
-    wrong = page.evaluate("""() => [...document.querySelectorAll('.question[data-answer]')].filter(question => {
-      question.querySelector('input').value = question.dataset.answer
+    wrong = page.evaluate("""mark => [...document.querySelectorAll('.question[data-answer]')].filter(question => {
+      question.querySelector('input').value = question.dataset.answer.replace('.', mark)
       question.querySelector('form').requestSubmit()
       return question.querySelector('.quiz-result').textContent !== 'Right.'
-    }).map(question => question.id)""")
+    }).map(question => question.id)""", mark)
     assert wrong==[] and set(state_of(page).values())=={True}
+
+@pytest.mark.parametrize('typed, wanted, right', [('1/3', .3333, True), ('+2.5', 2.5, True), ('5,081,600', 5081600, True), ('1e-3', .001, True), ('4,605', 4.605, True), ('-.5', -.5, True),
+    ('4670', 4672, False), ('1/3/4', .0833, None), ('two', 2, None), ('', 0, None)])
+def test_what_is_typed(quiz_page, typed, wanted, right):
+    page = quiz_page()
+    question = page.locator('.question[data-answer]').first
+    question.evaluate('(el, [wanted, tolerance]) => { el.dataset.answer = wanted; el.dataset.tolerance = tolerance }', [wanted, 1e-4 if wanted==int(wanted) else 1e-3*abs(wanted)])
+    question.locator('input').fill(typed)
+    question.locator('form button').click()
+    assert state_of(page)=={} if right is None else list(state_of(page).values())==[right]
+
+@pytest.mark.parametrize('stored', ['5', '"x"', '{', 'null'])
+def test_a_spoiled_storage_is_no_obstacle(quiz_page, stored):
+    page = quiz_page()
+    page.evaluate("stored => localStorage.setItem('lesson8lib-quiz', stored)", stored)
+    page.reload()
+    assert page.locator('.question form').count()>50 and page.locator('.quiz-score').inner_text().startswith('0 right')
 
 @pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['desktop', 'phone'])
 def test_quiz_and_map_without_scripts(browser, address, viewport):

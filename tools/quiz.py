@@ -32,8 +32,8 @@ def shuffled(
 def tolerance(
     q:dict, # of the bank, with a number as its answer
 )->float:
-    "By how much a typed number may differ: by 1 in 1,000, unless it counts something"
-    return q.get('tolerance', 0 if float(q['answer']).is_integer() else 1e-3*abs(q['answer']))
+    "By how much a typed number may differ: by 1 in 1,000, but what is an integer by no more than rounding"
+    return q.get('tolerance', 1e-4 if float(q['answer']).is_integer() else 1e-3*abs(q['answer']))
 
 def question(
     q:dict, # of the bank
