@@ -30,6 +30,6 @@ Modules:
 - `lesson8lib.tabular`: Embeddings for categorical columns, standardized continuous columns, and a network on both: fastai's TabularModel from scratch
 - `lesson8lib.text`: From a poem to a matrix: tokens, a vocabulary, IDs, and the same embeddings as for films
 - `lesson8lib.titanic`: Who survived? From a table of passengers to a neural network, in matrix products
-- `lesson8lib.training`: One step of gradient descent, then the loop that fits every model of this library"""
+- `lesson8lib.training`: The loop that fits a model with thousands of parameters, and how you know that it has learned something"""
 
 __version__ = "0.1.0"

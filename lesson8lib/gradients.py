@@ -69,14 +69,11 @@ def gradient_descent(
         path.append(p.detach().clone())
     return torch.stack(path)
 
+# %% ../nbs/10_gradients.ipynb #fe911cc7
 def _loss_of(loss:Callable, p:Tensor)->Tensor:
     value = loss(p)
-    if not isinstance(value, Tensor) or not value.requires_grad:
-        raise ValueError('`loss` must be computed from its argument, as a tensor, got '
-                         'a value without a gradient')
-    if value.numel()!=1:
-        raise ValueError(f'`loss` must give one number, got shape {tuple(value.shape)}')
-    return value
+    if isinstance(value, Tensor) and value.numel()==1 and value.requires_grad: return value
+    raise ValueError(f'`loss` must give one number computed from its argument, got {value}')
 
 # %% ../nbs/10_gradients.ipynb #9a7815bc
 def numeric_gradient(

@@ -16,21 +16,18 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from .checks import check_list, check_range
+from .checks import check_axes, check_list, check_range
 
 # %% ../nbs/11_optimizers.ipynb #19332be9
 def _check_params(params)->list[Tensor]:
-    kind = type(params).__name__
     if isinstance(params, Tensor) or not isinstance(params, Iterable):
-        raise TypeError(f'`params` must be a list of parameters, got {kind}')
+        got = type(params).__name__
+        raise TypeError(f'`params` must be a list of parameters, got {got}')
     params = list(params)
-    wish = '`params` must hold at least one parameter, and nothing else'
-    if not params: raise ValueError(f'{wish}, got none')
-    for p in params:
-        if not isinstance(p, Tensor): raise TypeError(f'{wish}, got {type(p).__name__}')
-        if not p.is_floating_point(): raise TypeError(f'{wish}, got a tensor of {p.dtype}')
-        if not p.is_leaf: raise ValueError(f'{wish}, got the result of a computation')
-    return params
+    for i,p in enumerate(params): check_axes(p, '...', f'params[{i}]', kind='float')
+    if params and all(p.is_leaf for p in params): return params
+    got = 'the result of a computation' if params else 'none'
+    raise ValueError(f'`params` must hold at least one parameter, and nothing else, got {got}')
 
 # %% ../nbs/11_optimizers.ipynb #710050ea
 class Optimizer:

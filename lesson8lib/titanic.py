@@ -143,8 +143,8 @@ def fit_titanic(
     which the course fits in a spreadsheet, it is the mean squared error."""
     n, k = check_axes(x, 'n+ k+', 'x', kind='float')
     check_axes(y, f'{n}', 'y', kind='float')
-    if not ((y==0) | (y==1)).all(): raise ValueError('`y` must hold only 0 and 1, got others')
-    if not x.isfinite().all(): raise ValueError('`x` must hold finite numbers, got others')
+    if not ((y==0) | (y==1)).all(): raise ValueError('`y` must be 0 or 1, got others')
+    if not x.isfinite().all(): raise ValueError('`x` must be finite, got others')
     model = TitanicNet(kind, k, generator).to(x)
     lr, epochs, loss = titanic_recipes[kind]
     for _ in range(epochs):

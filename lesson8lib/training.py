@@ -1,4 +1,4 @@
-"""One step of gradient descent, then the loop that fits every model of this library
+"""The loop that fits a model with thousands of parameters, and how you know that it has learned something
 
 Stochastic gradient descent, and the loop that fits a model: `sgd_step`, `batches`, `new_generator`, `new_linear`, `one_cycle`, `accuracy`, `evaluate`, `fit`, `lr_find`, `show_history`. PyTorch and fastai equivalents: `torch.optim.SGD`, `Learner.fit_one_cycle`, `Learner.lr_find`.
 

@@ -87,9 +87,9 @@ p = torch.zeros(2, requires_grad=True)
 @pytest.mark.usefixtures('words')
 @pytest.mark.parametrize(('call', 'error', 'wanted'), [
     (lambda: SGD(p), TypeError, '`params` must be a list of parameters, got Tensor'),
-    (lambda: Adam([p, 1.]), TypeError, '`params` must hold at least one parameter, and nothing else, got float'),
+    (lambda: Adam([p, 1.]), TypeError, '`params[1]` must be a tensor of floating-point numbers, got float'),
     (lambda: Adam([]), ValueError, 'and nothing else, got none'), (lambda: SGD(torch.nn.Linear(2, 1)), TypeError, 'must be a list of parameters, got Linear'),
-    (lambda: SGD([p*2]), ValueError, 'got the result of a computation'), (lambda: Adam([torch.ones(2, dtype=torch.complex64)]), TypeError, 'got a tensor of torch.complex64'),
+    (lambda: SGD([p*2]), ValueError, 'got the result of a computation'), (lambda: Adam([torch.ones(2, dtype=torch.complex64)]), TypeError, 'must hold floating-point numbers, got torch.complex64'),
     (lambda: SGD([p], lr=torch.nan), ValueError, '`lr` must be a finite number of at least 0, got nan'),
     (lambda: SGD([p], momentum=True), TypeError, '`momentum` must be a finite number in [0, 1], got True'),
     (lambda: RMSprop([p], alpha=1), ValueError, '`alpha` must be a finite number in [0, 1), got 1'),
