@@ -13,10 +13,13 @@ __all__ = ['Recommender']
 import hashlib
 import json
 import math
+import os
+import secrets
 from collections.abc import Mapping
+from io import IOBase
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, overload
 
 import torch
 from jaxtyping import Float
@@ -35,7 +38,9 @@ if TYPE_CHECKING: import pandas
 class Recommender:
     """Recommendations from a table of explicit ratings, with `DotProductBias`
 
-    IDs of users and items are str or int. Tables can be pandas, polars or Arrow."""
+    IDs of users and items are str or int. Tables can be pandas, polars or Arrow.
+    Predictions are clipped to the scale, from the lowest to the highest rating that it
+    was fitted to."""
     def __init__(self,
         n_factors:int=50, # number of latent factors
         epochs:int=5, # passes through all ratings
@@ -43,7 +48,7 @@ class Recommender:
         wd:float=.1, # weight decay
         # mini-batch size; if None, chosen from the data: 512 for 80,000 ratings
         bs:int|None=None,
-        # range of predictions; if None, an eighth wider than the ratings on each side
+        # range of the sigmoid; if None, an eighth wider than the ratings on each side
         y_range:tuple[float, float]|None=None,
         user:str='user', # column of users
         item:str='item', # column of items
@@ -61,7 +66,7 @@ class Recommender:
 
     @classmethod
     def load(cls,
-        path:str|Path, # file written by `save`
+        path:str|Path|IO[bytes]|IOBase, # what `save` wrote
     )->'Recommender':
         """Read a saved recommender; no code in the file is run
 
@@ -69,34 +74,39 @@ class Recommender:
         saved recommender."""
         return _load(cls, path)
 
+    @overload
+    def save(self, path:str|Path)->Path: ...
+
+    @overload
+    def save(self, path:IO[bytes]|IOBase)->IO[bytes]|IOBase: ...
+
     def save(self,
-        path:str|Path, # file to write, such as 'ratings.safetensors'
-    )->Path: # the file
+        # file to write, such as 'ratings.safetensors', or one opened for writing bytes
+        path:str|Path|IO[bytes]|IOBase,
+    )->Path|IO[bytes]|IOBase: # the file
         """Write everything learned to one safetensors file
 
-        The file also contains the ratings, and so reveals what each user has rated."""
-        from safetensors.torch import save_file
+        An existing file is replaced only when the new one is complete; it keeps its
+        permissions, and a symbolic link stays a link. The file also contains the
+        ratings, and so reveals what each user has rated."""
+        from safetensors.torch import save
         model, (x, y) = _fitted(self), self.data.train
         tensors = {name: p.detach().contiguous() for name,p in model.named_parameters()}
         tensors |= {'x': x.int(), 'y': y}
-        settings = {k: getattr(self, k) for k in _settings}
-        sides = {'users': self.data.users, 'items': self.data.items}
-        names = {k: [v[i] for i in range(1, len(v))] for k,v in sides.items()}
-        about = json.dumps({'settings': settings, 'range': model.y_range, **names})
-        if not Path(path).parent.is_dir() or Path(path).is_dir():
-            raise ValueError('`path` must be a file in a folder that exists, '
-                             f'got {path}')
+        about = json.dumps(_about(self))
         header = {'lesson8lib': '1', 'about': about, 'sha256': _digest(about, tensors)}
-        try: save_file(tensors, path, header)
-        except Exception as e:
-            raise ValueError(f'`path` could not be written, {path}: {e}') from e
-        return Path(path)
+        content = save(tensors, header)
+        if not hasattr(path, 'write'): return _replace(Path(path), content)
+        path.write(content)
+        return path
 
     def fit(self,
         df:'pandas.DataFrame', # one rating per row
         progress:bool=True, # show a progress bar?
     )->'Recommender': # itself
-        "Learn from all rows. Raises as `RatingsData.from_df` does"
+        """Learn from all rows
+
+        Raises as `RatingsData.from_df` does; ValueError if all ratings are equal."""
         data = RatingsData.from_df(df, self.user, self.item, self.rating, valid_pct=0.)
         y_range = _prediction_range(data.train[1], self.y_range, self.rating)
         bs = self.bs or min(max(2**round(math.log2(len(df)/160 + 1)), 64), 16384)
@@ -117,13 +127,14 @@ class Recommender:
     )->'pandas.Series': # predicted ratings, with the index of `df`
         """Predict a rating for each row
 
-        Raises KeyError for unknown users and items, and for missing columns."""
+        Raises KeyError for unknown users and items, and for missing columns, TypeError
+        for text in place of the integers of training, and the reverse."""
         import pandas as pd
         df, model = check_table(df, [self.user, self.item], fewest=0), _fitted(self)
         x = _indices(self, df, unknown)
         with torch.no_grad(): preds = [model(part) for part in x.split(65536)]
         dtype = str(model.user_bias.dtype).removeprefix('torch.')
-        values = torch.cat(preds) if preds else []
+        values = torch.cat(preds).clamp(*_scale(self)) if preds else []
         return pd.Series(values, index=df.index, name='prediction', dtype=dtype)
 
     def recommend(self,
@@ -134,18 +145,15 @@ class Recommender:
     )->'pandas.DataFrame': # prediction and number of ratings of each item, best first
         "Items with the highest predicted ratings. Raises KeyError for an unknown user"
         model, row = _fitted(self), _row(self.data.users, user, 'user')
-        check_size(min_ratings, 'min_ratings', low=0)
         x, _ = self.data.train
-        scores = _scores_of(model, row)
-        allowed = _counts(self)>=min_ratings
-        if exclude_seen: allowed[x[x[:,0]==row,1]] = False
-        return _best(self, scores, allowed, n)
+        seen = x[x[:,0]==row,1] if exclude_seen else x[:0,1]
+        return _best(self, _scores_of(model, row), seen, n, min_ratings)
 
     def similar(self,
         item:str|Integral, # ID of the item
         n:int=10, # number of items
         # leave out items with fewer ratings, whose similarity may be chance; if None,
-        # 20, or the count of the most-rated other item if that is smaller
+        # 20, or as many as leave n items
         min_ratings:int|None=None,
     )->'pandas.DataFrame': # cosine similarity and number of ratings, most similar first
         "Items that the same people like. Raises KeyError for an unknown item"
@@ -153,7 +161,8 @@ class Recommender:
         if min_ratings is None:
             others = _counts(self)
             others[row] = 0
-            min_ratings = int(others.max().clamp(max=20))
+            most = others.topk(min(check_size(n, 'n'), len(others)-2)).values
+            min_ratings = int(most[-1].clamp(max=20))
         items = self.data.items
         found = nearest(model, self.data, items[row], n, min_ratings=min_ratings)
         return found.rename_axis(self.item)
@@ -165,8 +174,8 @@ class Recommender:
     )->'pandas.Series': # terms of the score; `.attrs` holds score and prediction
         """Split a prediction into biases and products of factors
 
-        The terms add up to the score, the prediction before the sigmoid. Raises
-        KeyError for unknown IDs."""
+        The terms add up to the score, the prediction before sigmoid and clipping.
+        Raises KeyError for unknown IDs."""
         import pandas as pd
         model, u = _fitted(self), _row(self.data.users, user, 'user')
         i = _row(self.data.items, item, 'item')
@@ -179,7 +188,7 @@ class Recommender:
         names = [f'bias of user {user}', f'bias of item {item}']
         names += [*(f'factor {k}' for k in largest), 'other factors']
         series = pd.Series(terms, index=names, name='term')
-        prediction = float(_scores_of(model, u)[i])
+        prediction = float(_scores_of(model, u)[i].clamp(*_scale(self)))
         series.attrs = {'score': float(series.sum()), 'prediction': prediction}
         return series
 
@@ -190,19 +199,19 @@ class Recommender:
     )->'pandas.DataFrame': # as from `recommend`, without the rated items
         """Recommendations for a new user, without training
 
-        Raises KeyError for unknown items, ValueError for ratings out of range."""
-        model, low, high = _fitted(self), *self.model.y_range
+        Raises KeyError for unknown items, ValueError for ratings off the scale."""
+        import pandas as pd
+        model, (low, high) = _fitted(self), _scale(self)
         if not isinstance(ratings, Mapping):
             kind = type(ratings).__name__
             raise TypeError(f'`ratings` must be a dict of item -> rating, got {kind}')
         for item,value in ratings.items():
             check_range(value, f'ratings[{item!r}]', low=low, high=high)
-        rows = self.data.items.index(list(ratings))
+        names = pd.Series(list(ratings), dtype=object)
+        rows = _rows(self.data.items, names, 'list(ratings)')
         stars = torch.tensor([float(r) for r in ratings.values()])
         factors, bias = solve_row(model, self.data, rows, stars)
-        allowed = _counts(self)>=min_ratings
-        allowed[rows] = False
-        return _best(self, _scores(model, factors, bias), allowed, n)
+        return _best(self, _scores(model, factors, bias), rows, n, min_ratings)
 
     def evaluate(self,
         df:'pandas.DataFrame', # ratings that the recommender was not fitted to
@@ -214,7 +223,8 @@ class Recommender:
 
         Unknown users and items are treated as typical ones in the errors. The lists
         leave out the items that a user has rated in training; ndcg and recall are means
-        over the users with at least one hit to find."""
+        over the users with at least one hit to find. Raises TypeError for text in place
+        of the integers of training, and the reverse."""
         _fitted(self)
         df = check_ratings(df, self.user, self.item, self.rating, fewest=1)
         k, dtype = check_size(k, 'k'), torch.get_default_dtype()
@@ -232,25 +242,46 @@ _settings = ('n_factors', 'epochs', 'lr', 'wd', 'bs', 'y_range', 'user', 'item',
 
 def _prediction_range(y:Tensor, y_range, column:str)->tuple[float, float]:
     "The given range, checked; if None, the ratings' range plus an eighth on each side"
-    low, high = y.min().item(), y.max().item()
+    low, high = (v.item() for v in y.aminmax())
+    if low==high:
+        raise ValueError(f'`df[{column!r}]` must hold at least two different ratings, got only '
+                         f'{low}: nothing says what is liked better')
     if y_range is None:
-        margin = (high-low)/8 or .5
+        margin = (high-low)/8
         return low-margin, high+margin
     if low<y_range[0] or high>y_range[1]:
         raise ValueError(f'`y_range` must hold all ratings of `df[{column!r}]`, {low} … {high}, '
                          f'got {y_range}')
     return y_range
 
+def _scale(self:Recommender)->tuple[float, float]:
+    "Lowest and highest training rating, as they are written: 4.7, not float32's 4.69999981"
+    return tuple(float(str(v.numpy()[()])) for v in self.data.train[1].aminmax())
+
 def _row(vocab:Vocab, name, argument:str)->int:
     "Index of one ID"
-    if isinstance(name, bool) or not isinstance(name, str|Integral):
-        raise TypeError(f'`{argument}` must be one name, str or int, got {type(name).__name__}')
+    kind = type(vocab[1])
+    if isinstance(name, bool) or not isinstance(name, {str: str, int: Integral}[kind]):
+        wish = f'`{argument}` must be one ID, {kind.__name__} as in training'
+        raise TypeError(f'{wish}, got {name!r}')
     return int(vocab.index(name))
+
+def _rows(vocab:Vocab, names, label:str, unknown:str='raise')->Tensor:
+    "Indices of a column of IDs; unknown ones, too, must be of the kind of training, str or int"
+    import pandas as pd
+    found, kind = vocab.index(names, 'na'), type(vocab[1])
+    others = names[found.numpy()==0].unique().tolist()
+    strange = [n for n in others if pd.notna(n) and isinstance(n, str)!=(kind is str)]
+    if strange:
+        raise TypeError(f'`{label}` must hold {kind.__name__}, as in training, got {strange[0]!r}')
+    vocab.index(others, unknown)  # raises
+    return found
 
 def _indices(self:Recommender, df, unknown:str)->Tensor:
     "Indices of users and items, (n, 2)"
     users, items = (self.data.users, self.user), (self.data.items, self.item)
-    return torch.stack([vocab.index(df[c], unknown) for vocab,c in (users, items)], 1)
+    columns = [_rows(vocab, df[c], f'df[{c!r}]', unknown) for vocab,c in (users, items)]
+    return torch.stack(columns, 1)
 
 def _set_typical(model:DotProductBias, x:Tensor)->None:
     "Row 0, for unknown IDs, becomes the mean of the trained rows"
@@ -281,46 +312,69 @@ def _counts(self:Recommender)->Tensor:
     "Number of ratings of each item"
     return torch.bincount(self.data.train[0][:,1], minlength=len(self.data.items))
 
-def _best(self:Recommender, scores:Tensor, allowed:Tensor, n:int):
+def _best(self:Recommender, scores:Tensor, seen:Tensor, n:int, min_ratings:int):
+    "The best items, in the order of the predictions before clipping"
     import pandas as pd
     check_size(n, 'n')
-    allowed[0] = False  # index 0 is no item
+    counts = _counts(self)
+    allowed = counts>=check_size(min_ratings, 'min_ratings', low=0)
+    allowed[seen], allowed[0] = False, False  # index 0 is no item
     rows = scores.masked_fill(~allowed, -math.inf).topk(min(n, int(allowed.sum()))).indices
     index = pd.Index([self.data.items[int(i)] for i in rows], name=self.item)
-    return pd.DataFrame({'prediction': scores[rows], 'ratings': _counts(self)[rows]}, index=index)
+    predictions = scores[rows].clamp(*_scale(self))
+    return pd.DataFrame({'prediction': predictions, 'ratings': counts[rows]}, index=index)
 
 # %% ../nbs/42_recommender.ipynb #a11ec4d1
 def _judge_lists(self:Recommender, tested:Tensor, hits:Tensor, k:int)->dict[str,float]:
     """Quality of the lists of k for the users in `tested`
 
     `tested` holds indices of users and items, `hits` marks the relevant rows."""
-    model, (x, _), (users, items) = _fitted(self), self.data.train, tested.unbind(1)
-    n_users, n_items = len(self.data.users), len(self.data.items)
+    n_items, tested_known = len(self.data.items), (tested>0).all(1)
     length = min(k, n_items-1)  # there are no more
     discount = 1/torch.arange(2, length+2).log2()
     ideal = torch.cat([torch.zeros(1), discount.cumsum(0)])  # of 0, 1, 2 … hits at the top
-    known, shown = (users>0) & (items>0), torch.zeros(n_items, dtype=torch.bool)
-    user_factors, item_factors = model.user_factors.detach(), model.item_factors.detach()
-    ndcgs, recalls = [], []
-    for group in users[known].unique().split(1024):
-        # without the user's bias and the sigmoid, which do not change the order
-        scores = user_factors[group]@item_factors.T + model.item_bias.detach()  # (u, n_items)
-        place = torch.zeros(n_users, dtype=torch.long).index_fill(0, group, 1).cumsum(0)-1
-        seen = torch.isin(x[:,0], group)
-        scores[place[x[seen,0]],x[seen,1]] = -math.inf
-        scores[:,0] = -math.inf
-        lists = scores.topk(length).indices  # (u, k)
-        shown[lists[scores.gather(1, lists)>-math.inf]] = True
-        wanted = torch.zeros(scores.shape, dtype=torch.bool)
-        at = known & hits & torch.isin(users, group)
-        wanted[place[users[at]],items[at]] = True
-        wanted &= scores>-math.inf  # items rated in training are not recommended
-        hit, total = wanted.gather(1, lists).to(discount), wanted.sum(1)
+    judged = tested[tested_known,0].unique()
+    seen = _pairs_of(judged, self.data.train[0])
+    wanted = _pairs_of(judged, tested[tested_known & hits])
+    shown, ndcgs, recalls = torch.zeros(n_items, dtype=torch.bool), [], []
+    # at most 2²² scores at once, 16 MB, however many items there are
+    for start in range(0, len(judged), size := max(2**22//n_items, 1)):
+        group = judged[start:start+size]
+        lists, hit, total = _lists(self, group, seen(start, size), wanted(start, size), length)
+        shown[lists[lists>0]] = True
         ndcgs.append(((hit@discount)/ideal[total.clamp(max=length)])[total>0])
         recalls.append((hit.sum(1)/total)[total>0])
     mean = lambda parts: float(torch.cat(parts).mean()) if parts else math.nan
     coverage = float(shown[1:].float().mean())
     return {f'ndcg@{k}': mean(ndcgs), f'recall@{k}': mean(recalls), f'coverage@{k}': coverage}
+
+# %% ../nbs/42_recommender.ipynb #b19570f4
+def _pairs_of(users:Tensor, x:Tensor):
+    "A function of start and size: the pairs in `x` of these users, as positions and items"
+    x = x[torch.isin(x[:,0], users)]
+    x = torch.stack([torch.searchsorted(users, x[:,0].contiguous()), x[:,1]], 1)
+    x = x[x[:,0].argsort()]
+    first = x[:,0].contiguous()
+
+    def pairs(start:int, size:int)->tuple[Tensor, Tensor]:
+        low, high = torch.searchsorted(first, torch.tensor([start, start+size])).tolist()
+        return x[low:high,0]-start, x[low:high,1]
+    return pairs
+
+def _lists(self:Recommender, group:Tensor, seen, wanted, length:int)->tuple[Tensor, ...]:
+    """Lists of a group of users, (u, length), 0 where no item is left; which of them are
+    hits; and the number of hits that could be found, (u)"""
+    model = _fitted(self)
+    # without the user's bias and the sigmoid, which do not change the order
+    scores = model.user_factors.detach()[group]@model.item_factors.detach().T
+    scores += model.item_bias.detach()
+    scores[seen], scores[:,0] = -math.inf, -math.inf
+    best, lists = scores.topk(length)
+    lists[best==-math.inf] = 0
+    to_find = torch.zeros(scores.shape, dtype=torch.bool)
+    to_find[wanted] = True
+    to_find &= scores>-math.inf  # items rated in training are not recommended
+    return lists, to_find.gather(1, lists).to(scores), to_find.sum(1)
 
 # %% ../nbs/42_recommender.ipynb #033cccb2
 def _digest(about:str, tensors:dict[str,Tensor])->str:
@@ -331,13 +385,41 @@ def _digest(about:str, tensors:dict[str,Tensor])->str:
         digest.update(t.contiguous().view(torch.uint8).numpy() if t.ndim else t.numpy())
     return digest.hexdigest()
 
-def _load(cls:type, path:str|Path)->Recommender:
-    from safetensors import safe_open
-    wish = f'`path` must be a saved recommender, got {path}'
-    if not Path(path).is_file(): raise FileNotFoundError(f'{wish}, which is no file')
+def _about(self:Recommender)->dict:
+    "Settings, IDs and training history, as JSON can hold them"
+    about = {'settings': {k: getattr(self, k) for k in _settings}, 'range': self.model.y_range}
+    for side,vocab in (('users', self.data.users), ('items', self.data.items)):
+        about[side] = [vocab[i] for i in range(1, len(vocab))]
+    if 'history' in vars(self): about['history'] = self.history.reset_index().to_dict('list')
+    return about
+
+def _replace(path:Path, content:bytes)->Path:
+    """Write a file completely or not at all, following links and keeping permissions"""
+    target, wish = Path(os.path.realpath(path)), '`path` must be a file in a folder that exists'
+    if not target.parent.is_dir() or os.path.lexists(target) and not target.is_file():
+        raise ValueError(f'{wish}, got {path}')
+    beside = target.with_name(f'.{secrets.token_hex(8)}.tmp')
     try:
-        with safe_open(path, 'pt') as f:
-            header, tensors = f.metadata() or {}, {k: f.get_tensor(k) for k in f.keys()}
+        if target.exists(): os.close(os.open(target, os.O_WRONLY))  # may it be written?
+        with beside.open('xb') as file:
+            if target.exists(): beside.chmod(target.stat().st_mode)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except OSError as e: raise ValueError(f'`path` could not be written, {path}: {e}') from e
+    finally: beside.unlink(missing_ok=True)
+    return path
+
+def _load(cls:type, path:str|Path|IO[bytes]|IOBase)->Recommender:
+    from safetensors.torch import load
+    wish, is_open = f'`path` must be a saved recommender, got {path}', hasattr(path, 'read')
+    if not is_open and not Path(path).is_file():
+        raise FileNotFoundError(f'{wish}, which is no file')
+    try:
+        content = path.read() if is_open else Path(path).read_bytes()
+        tensors, end = load(content), 8+int.from_bytes(content[:8], 'little')
+        header = json.loads(content[8:end]).get('__metadata__', {})
     except Exception as e: raise ValueError(f'{wish}, which cannot be read: {e}') from e
     if 'lesson8lib' not in header: raise ValueError(f'{wish}, a file of something else')
     if (number := header['lesson8lib'])!='1':
@@ -347,8 +429,11 @@ def _load(cls:type, path:str|Path)->Recommender:
     return _restore(cls, json.loads(header['about']), tensors)
 
 def _restore(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
+    import pandas as pd
     settings = {k: tuple(v) if isinstance(v, list) else v for k,v in about['settings'].items()}
     self = cls(**settings)
+    # files of older versions have no history
+    self.history = pd.DataFrame(about.get('history', {'epoch': []})).set_index('epoch')
     users, items = Vocab(about['users'], 'user'), Vocab(about['items'], 'item')
     self.data = RatingsData(users, items, (tensors.pop('x').long(), tensors.pop('y')), None)
     y_range = tuple(about['range'])

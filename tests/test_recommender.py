@@ -1,6 +1,11 @@
 "`Recommender` on tables of its own: what it promises holds for any of them, whatever the names"
+import base64
+import io
 import json
 import math
+import os
+import stat
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -11,7 +16,9 @@ from safetensors.torch import save_file
 from sklearn.metrics import ndcg_score
 
 from lesson8lib.collab import DotProductBias, RatingsData
+from lesson8lib import recommender
 from lesson8lib.cold_start import fold_in
+from lesson8lib.data import Vocab
 from lesson8lib.hybrid import HybridCollab, rate_embeddings
 from lesson8lib.interpret import nearest
 from lesson8lib.recommender import Recommender
@@ -43,7 +50,7 @@ def test_names_of_both_kinds_survive_saving(tmp_path, names):
     assert again.explain(user, item).equals(made.explain(user, item)) and again.evaluate(df[400:])==made.evaluate(df[400:])
     assert again.fold_in({item: 5}).equals(made.fold_in({item: 5}))
     with safe_open(tmp_path/'x', 'pt') as f: about = json.loads(f.metadata()['about'])
-    assert about['users']==sorted(set(df.user[:400].tolist()))
+    assert about['users']==sorted(set(df.user[:400].tolist())) and again.history.equals(made.history)
 
 
 def test_a_taste_is_learned(fitted):
@@ -69,7 +76,7 @@ def test_terms_add_up_for_any_number_of_them(fitted):
         assert len(why)==min(n, 5)+3
         low, high = fitted.model.y_range
         predicted = fitted.predict(pd.DataFrame({'user': [100], 'item': [101]})).item()
-        assert low+(high-low)/(1+math.exp(-why.sum()))==pytest.approx(predicted, abs=1e-5) and why.attrs['prediction']==pytest.approx(predicted, abs=1e-5)
+        assert min(max(low+(high-low)/(1+math.exp(-why.sum())), 1), 5)==pytest.approx(predicted, abs=1e-5) and why.attrs['prediction']==pytest.approx(predicted, abs=1e-5)
 
 
 def test_unknown_names_are_refused_or_typical(fitted):
@@ -88,10 +95,11 @@ def test_lists_are_judged_as_scikit_learn_does(fitted, k):
     quality, ndcgs, recalls, shown = fitted.evaluate(test, k=k, relevant=4), [], [], set()
     size = min(k, train.item.nunique())  # the name stays the one asked for
     for user,group in test.groupby('user'):
-        new = sorted(set(train.item)-set(train.item[train.user==user]))
+        new = fitted.recommend(user, n=100).index
+        assert set(new)==set(train.item)-set(train.item[train.user==user])
         relevant = np.isin(new, group.item[group.rating>=4])
-        predicted = fitted.predict(pd.DataFrame({'user': user, 'item': new})).to_numpy()
-        top = set(np.array(new)[np.argsort(-predicted)[:size]])
+        predicted = -np.arange(len(new))  # the order before clipping
+        top = set(new[:size])
         shown |= top
         if not relevant.any(): continue
         ndcgs.append(ndcg_score([relevant], [predicted], k=size))
@@ -126,11 +134,24 @@ def test_new_users_are_not_recommended_what_they_rated(fitted):
     (lambda r: Recommender(bs=0), ValueError, '`bs` must be an integer of at least 1, got 0'),
     (lambda r: Recommender(y_range=()), TypeError, '`y_range` must be a pair'),
     (lambda r: Recommender(y_range=(0, 1)).fit(table(), progress=False), ValueError, "`y_range` must hold all ratings of `df['rating']`, 1.0 … 5.0, got (0, 1)"),
-    (lambda r: r.recommend(None), TypeError, '`user` must be one name, str or int, got NoneType'),
-    (lambda r: r.recommend([100]), TypeError, '`user` must be one name, str or int, got list'),
-    (lambda r: r.similar(1.0), TypeError, '`item` must be one name, str or int, got float'),
-    (lambda r: r.explain(100, True), TypeError, '`item` must be one name, str or int, got bool'),
-    (lambda r: r.fold_in({101: 9}), ValueError, '`ratings[101]` must be a finite number in [0.5, 5.5], got 9'),
+    (lambda r: r.recommend(None), TypeError, '`user` must be one ID, int as in training, got None'),
+    (lambda r: r.recommend([100]), TypeError, '`user` must be one ID, int as in training, got [100]'),
+    (lambda r: r.similar(1.0), TypeError, '`item` must be one ID, int as in training, got 1.0'),
+    (lambda r: r.explain(100, True), TypeError, '`item` must be one ID, int as in training, got True'),
+    (lambda r: r.fold_in({101: 5.2}), ValueError, '`ratings[101]` must be a finite number in [1.0, 5.0], got 5.2'),
+    (lambda r: r.fold_in({101: 0}), ValueError, '`ratings[101]` must be a finite number in [1.0, 5.0], got 0'),
+    (lambda r: r.fold_in({'101': 5}), TypeError, "`list(ratings)` must hold int, as in training, got '101'"),
+    (lambda r: r.fold_in({101: 5}, min_ratings=-1), ValueError, '`min_ratings` must be an integer of at least 0, got -1'),
+    (lambda r: r.recommend(100, min_ratings=None), TypeError, '`min_ratings` must be an integer of at least 0, got None'),
+    (lambda r: r.recommend('100'), TypeError, "`user` must be one ID, int as in training, got '100'"),
+    (lambda r: r.similar(101, n=0), ValueError, '`n` must be an integer of at least 1, got 0'),
+    (lambda r: r.evaluate(table().astype({'user': str})), TypeError, "`df['user']` must hold int, as in training, got '"),
+    (lambda r: r.predict(table().astype({'item': str})), TypeError, "`df['item']` must hold int, as in training, got '"),
+    (lambda r: r.predict(pd.DataFrame({'user': [100, 'x'], 'item': 101}), unknown='na'), TypeError, "`df['user']` must hold int, as in training, got 'x'"),
+    (lambda r: r.predict(table(), unknown='no'), ValueError, "`unknown` must be 'raise' or 'na', got 'no'"),
+    (lambda r: Recommender().fit(table(names=str), progress=False).evaluate(table()), TypeError, "`df['user']` must hold str, as in training, got "),
+    (lambda r: Recommender(y_range=(0, 6)).fit(table().assign(rating=1), progress=False), ValueError,
+     "`df['rating']` must hold at least two different ratings, got only 1.0: nothing says what is liked better"),
     (lambda r: r.fold_in([5]), TypeError, '`ratings` must be a dict of item -> rating, got list'),
     (lambda r: r.evaluate(table()[:0]), ValueError, '`df` must have at least one row, got none'),
     (lambda r: r.evaluate(table(), k=0), ValueError, '`k` must be an integer of at least 1, got 0'),
@@ -146,6 +167,35 @@ def test_names_that_look_alike_keep_their_terms():
     why = small.explain('101', 'user 101')
     assert len(why)==5 and why.sum()==pytest.approx(why.attrs['score'])
     assert len(small.similar('x'))==1  # two ratings: the default asks for no more than there are
+
+
+def test_similar_finds_n_items_beside_one_bestseller():
+    df = pd.concat([table(), pd.DataFrame({'user': np.arange(100, 190), 'item': 999, 'rating': 3})])
+    made = Recommender(n_factors=2, epochs=1).fit(df[300:], progress=False)
+    assert [len(made.similar(101, n=n)) for n in (1, 10, 19, 20, 500)]==[1, 10, 19, 20, 20] and made.similar(101, n=1).index[0]==999
+
+
+@pytest.mark.parametrize('scale', [1., .1])
+def test_nothing_leaves_the_scale(scale):
+    df = table().assign(rating=lambda df: scale*np.where((df.user+df.item) % 2, 47, 3))
+    made = Recommender(n_factors=4, epochs=1).fit(df, progress=False)
+    made.model.item_bias.data += 4*(torch.arange(21)%2*2-1)  # beyond 4.7 and below .3, before clipping
+    best, folded = made.recommend(100, n=20, exclude_seen=False), made.fold_in({101: float(df.rating.max()), 102: float(df.rating.min())}, n=20)
+    for shown in (best.prediction, folded.prediction, made.predict(df)):
+        assert set(shown)=={np.float32(3*scale), np.float32(47*scale)}
+    assert made.explain(100, best.index[0]).attrs['prediction']==best.prediction.iloc[0]>best.prediction.iloc[-1]
+    scores = made.model(made.data.items.index(best.index)[:,None]*torch.tensor([0, 1])+torch.tensor([1, 0]))
+    assert scores.tolist()==sorted(scores.tolist(), reverse=True) and scores[0]>47*scale  # in their order before clipping
+
+
+def test_lists_are_judged_in_groups_that_fit_into_memory(fitted, monkeypatch):
+    whole, sizes, lists = fitted.evaluate(table()[400:]), [], recommender._lists
+    monkeypatch.setattr(recommender, '_lists', lambda r, group, *rest: sizes.append(len(group)) or lists(r, group, *rest))
+    many = pd.DataFrame({'user': np.arange(3000) % 1000, 'item': np.arange(3000) % 2999, 'rating': np.arange(3000) % 5})
+    made = Recommender(n_factors=2, epochs=1).fit(many, progress=False)
+    made.data = made.data._replace(items=Vocab([*range(2**21)]))
+    made.model = DotProductBias(1001, 2**21+1, 2)
+    assert made.evaluate(many[:7])['coverage@10']>0 and sizes==[1]*7 and fitted.evaluate(table()[400:])==whole
 
 
 def test_the_order_of_rows_changes_no_error(fitted):
@@ -186,6 +236,42 @@ def test_no_byte_of_a_saved_file_can_change_unnoticed(tmp_path):
     for i in range(len(whole)):
         path.write_bytes(whole[:i]+bytes([whole[i]^1])+whole[i+1:])
         with pytest.raises(ValueError, match='`path` must be a saved recommender'): Recommender.load(path)
+
+
+# four ratings of tea and jam, saved by a version that kept no history
+OLD = ('c-oy)&1%~~5LQw`a_ha9hCTGOnElgQk{gm!A(vcww2ZndtsDnM3f7v$7>7JTA#V`!208Rnmp(wRg<jfMNX|WWcV)FMCWS^YFyG96-+as<@0sVm8Ay^-r9~#RND>guK%wfoDuZGqK?E>>K*(yMO+Jf3'
+       't+XDM!#W1hu7PEei&R%*hcVoZfjX<w<3F$%+Z1&W@+~~i8t8h`Ju4?gVbL@hi*l$|OOskTdYjqWNUPJP)?~Ie7S>Z!ZF5_%m2&eKnK#dt`hC<fZv2ivXs0+Q{TPU{Y^bu5F&MN1+xCfAPSi@6_T22I'
+       'J{H91W;rRxK}Z>Ac}~M_=p)W~mZh1*hy@5?nlVPPqCV+LB)T#XIm0N$DIvu7LkZ^4%}V4*)b<RSo}MWq{DzWdjzxVsfWV!q%5!rJ^Rka1CWDr}yvIKTAYPZi1QKR7>@xn}0b!8x-}I+hpd7NmYD^y|'
+       'vUM5@Aa~9$R%wTS(;!(Vat1@=d49C_qxb#mhu*ul8?S$Mhab1@zbv+2UiaYTw?%%(KE0sZi}3kFByZnGJD*?mJn!nj{5B@8_C4?BVAFs$HkPrP{{mZ={_g')
+
+
+def test_a_file_of_an_older_version_still_loads():
+    old = Recommender.load(io.BytesIO(zlib.decompress(base64.b85decode(OLD))))
+    pairs = pd.DataFrame({'user': ['ann', 'bob'], 'item': 'tea'})
+    assert old.predict(pairs).tolist()==pytest.approx([2.996087, 3.007302], abs=1e-6) and old.history.empty
+
+
+def test_an_open_file_will_do(fitted):
+    file = fitted.save(io.BytesIO())
+    file.seek(0)
+    assert Recommender.load(file).predict(table()).equals(fitted.predict(table()))
+
+
+@pytest.mark.skipif(os.name=='nt', reason='permissions and links of POSIX')
+def test_saving_keeps_permissions_and_links_and_the_old_file_if_it_fails(fitted, tmp_path, monkeypatch):
+    real, link, new = tmp_path/'real', tmp_path/'link', tmp_path/'new'
+    real.touch(), real.chmod(0o664), link.symlink_to('real')
+    before, mask = fitted.save(link).read_bytes(), os.umask(0o027)
+    fitted.save(new), os.umask(mask)
+    assert [stat.S_IMODE(p.stat().st_mode) for p in (real, new)]==[0o664, 0o640] and link.is_symlink() and before==real.read_bytes()
+
+    def full(*_): raise OSError('no space left')
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(ValueError, match='`path` could not be written, .*link: no space left'): Recommender(n_factors=1, epochs=1).fit(table(), progress=False).save(link)
+    assert real.read_bytes()==before and {p.name for p in tmp_path.iterdir()}=={'real', 'link', 'new'}
+    (tmp_path/'loop').symlink_to('loop')
+    for path in (os.devnull, tmp_path/'loop'):
+        with pytest.raises(ValueError, match='`path` must be a file in a folder that exists'): fitted.save(path)
 
 
 def test_a_place_that_cannot_be_written_is_refused_in_words(fitted, tmp_path):
