@@ -6,6 +6,7 @@ Modules:
 - `lesson8lib.batchnorm`: Standardize each feature over the mini-batch, then let the network choose its own scale and shift
 - `lesson8lib.bayes`: Let the ratings of each user and film decide how far to trust them, and say how sure each prediction is
 - `lesson8lib.checks`: Reject bad input with an error that names the argument, and compare two tensors without being misled
+- `lesson8lib.choice`: Predicting ratings and predicting choices are two tasks, and a good list of recommendations needs both
 - `lesson8lib.cnn`: Convolutions, batch normalization, pooling, dropout and a dense layer, trained on 60,000 digits, and then shown a photo
 - `lesson8lib.cold_start`: A new user or item without ratings: five ratings and one linear system are enough
 - `lesson8lib.collab`: Predict missing ratings from known ones: latent factors, dot products and biases, on a hundred thousand film ratings
