@@ -4,7 +4,7 @@ Modules:
 
 - `lesson8lib.activations`: A simple non-linear function between two linear layers: why a network needs one, which one to choose, and what it does to the gradient
 - `lesson8lib.batchnorm`: Standardize each feature over the mini-batch, then let the network choose its own scale and shift
-- `lesson8lib.bayes`: Let the ratings of each user and film decide how far to trust them, and say how sure each prediction is
+- `lesson8lib.bayes`: Regularize each user and film according to the evidence, and attach a variance to each prediction
 - `lesson8lib.checks`: Reject bad input with an error that names the argument, and compare two tensors without being misled
 - `lesson8lib.choice`: Predicting ratings and predicting choices are two tasks, and a good list of recommendations needs both
 - `lesson8lib.cnn`: Convolutions, batch normalization, pooling, dropout and a dense layer, trained on 60,000 digits, and then shown a photo

@@ -1,6 +1,6 @@
-"""Let the ratings of each user and film decide how far to trust them, and say how sure each prediction is
+"""Regularize each user and film according to the evidence, and attach a variance to each prediction
 
-Matrix factorization with a posterior distribution for every user and item: `fit_bayes` and its result, `BayesFactors`. No hyperparameter has to be tuned, and each prediction has a variance. Neither PyTorch nor fastai has an equivalent.
+Matrix factorization with a posterior distribution for every user and item: `fit_bayes` and its result, `BayesFactors`. There is no weight decay to tune, and each prediction has a variance. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/bayes.html.md"""
 
@@ -28,10 +28,10 @@ from .training import new_generator
 
 # %% ../nbs/40_bayes.ipynb #23bee2e0
 class _Rows(NamedTuple):
-    "Ratings sorted by row (the user or the item to be updated)"
+    "Ratings sorted by row (the user or item being updated)"
     start:np.ndarray # where the ratings of each row start, and the end of the last
     other:np.ndarray # for each rating, the index on the other side
-    value:np.ndarray # the rating minus the mean of all
+    value:np.ndarray # the rating, standardized
 
 def _by_row(row, other, value, n:int)->_Rows:
     order, start = np.argsort(row, kind='stable'), np.zeros(n+1, np.int64)
@@ -46,7 +46,7 @@ def _expected(mean, cov):
     return z, outer + z[:,:,None]*z[:,None], mean[:,-1:]*z + between
 
 # %% ../nbs/40_bayes.ipynb #9045fe16
-# Two kernels that numba compiles. Of a symmetric matrix they use the lower half
+# Two kernels that numba compiles. They use the lower triangle of a symmetric matrix
 def _add_rows(start, other, value, z, outer, bias_z, total, pull, first, last):
     n = z.shape[1]
     for u in range(first, last):
@@ -77,7 +77,7 @@ def _compiled(kernel):
     except RuntimeError: return numba.njit(nogil=True)(kernel)  # nowhere to store the result
 
 def _in_threads(kernel, args, ends)->None:
-    "Run a kernel from each end to the next; a row is always summed by one thread"
+    "Run a kernel on each span between two ends; a row is always summed by one thread"
     run, spans = _compiled(kernel), list(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
     if len(spans)==1: return run(*args, *spans[0])
     with ThreadPoolExecutor(len(spans)) as pool:
@@ -133,7 +133,7 @@ def _update(rows, other_mean, other_cov, prior, noise, compiled):
     return mean, cov, -2*factor.diagonal(dim1=1, dim2=2).log().sum(1)
 
 def _estimate_prior(mean, cov):
-    "Mean and covariance of a side; in NumPy, so that threads do not change any bit"
+    "Mean and covariance of a side's prior; in NumPy, so that threads change no bit"
     center, cov = mean.numpy().mean(0), cov.numpy().mean(0)
     apart = mean.numpy()-center
     cov = cov + np.einsum('ni,nj->ij', apart, apart)/len(apart)
@@ -158,7 +158,7 @@ def _initial(n:int, d:int, generator):
     return mean, .01*torch.eye(d, dtype=torch.float64).repeat(n, 1, 1)
 
 def _gain(log_det, prior)->float:
-    "What one side adds to the evidence bound right after its prior was estimated"
+    "What one side adds to the ELBO right after its prior was estimated"
     log_prior = torch.linalg.slogdet(prior[1])[1].item()
     return .5*(log_det.numpy().sum() - len(log_det)*log_prior)
 
@@ -209,8 +209,8 @@ class BayesFactors(NamedTuple):
         index:Integer[Tensor, ' n'], # items that the user rated (users, for an item)
         ratings:Float[Tensor, ' n'], # the ratings, none or more
         of:str='user', # what is new: 'user' or 'item'
-    )->'BayesFactors': # a copy with one more user or item, whose index is the last
-        "Add a user or an item without fitting again. Same errors as `posterior`"
+    )->'BayesFactors': # a copy with one more user or item, at the last index
+        "Add a user or an item without refitting. Same errors as `posterior`"
         new = self.posterior(index, ratings, of)
         rows = dict(zip((f'{of}_mean', f'{of}_cov'), new, strict=True))
         return self._replace(**{name: torch.cat([getattr(self, name), row[None]])
@@ -225,12 +225,12 @@ def fit_bayes(
     n_factors:int=10, # latent factors; 0 leaves only the biases
     iterations:int=40, # updates of all users, then all items, then priors and noise
     seed:int=0, # of the initial factors
-    compiled:bool|None=None, # with numba? If None, where it is installed
+    compiled:bool|None=None, # use numba? If None, only if it is installed
 )->BayesFactors: # users and items without ratings have the prior
     """Bayesian matrix factorization by mean-field variational Bayes
 
-    Raises IndexError for an index out of range, ValueError for ratings that are not
-    finite or all equal, ImportError for `compiled` without numba. Source: Lim and Teh,
+    Raises IndexError for an index out of range, ValueError for ratings that are all
+    equal or not finite, ImportError for `compiled` without numba. Source: Lim and Teh,
     Variational Bayesian approach to movie rating prediction, 2007."""
     compiled = _check_compiled(compiled)
     iterations = check_size(iterations, 'iterations')
@@ -256,7 +256,7 @@ def fit_bayes(
         of_items = _estimate_prior(y[seen[1]], t[seen[1]])
         mean, variance = _moments(users, items, x, s, y, t, compiled)
         error = ((r-mean)**2 + variance).sum()
-        noise = max(error/len(r), 1e-6)  # a few ratings could leave none
+        noise = max(error/len(r), 1e-6)  # it could reach 0 with few ratings
         fits = -.5*(len(r)*math.log(2*math.pi*noise*unit**2) + error/noise)
         gain = _gain(log_s[seen[0]], of_users) + _gain(log_t[seen[1]], of_items)
         bounds.append(fits+gain)

@@ -1,6 +1,6 @@
 """Predicting ratings and predicting choices are two tasks, and a good list of recommendations needs both
 
-Lists of items that people are likely to choose: `ease` fits the weights, and `popularity_scores`, `rating_scores`, `choice_scores` and `both_scores` score all items. `top_items` lists the best, `list_quality` judges the lists, `inner_split` helps to choose settings. Neither PyTorch nor fastai has an equivalent.
+Lists of items that people are likely to choose: `ease` fits the weights, and `popularity_scores`, `rating_scores`, `choice_scores` and `both_scores` score all items. `top_items` lists the best, `list_quality` evaluates the lists, and `inner_split` helps to choose hyperparameters. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/choice.html.md"""
 
@@ -81,7 +81,7 @@ def _rows_of(users:Tensor, by_user:Tensor)->tuple[Tensor, Tensor]:
     return rows, counts
 
 def _score_items(scores:Scores, users:Tensor)->Tensor:
-    "Scores in memory of their own, after a check"
+    "A copy of the scores, after input checks"
     found = scores(users)
     check_axes(found, f'{len(users)} n_items+', 'scores(users)', kind='float')
     if found.isnan().any(): raise ValueError('`scores` must give numbers, got NaN')
@@ -126,7 +126,7 @@ def _ndcg_and_recall(hit:Tensor, total:Tensor)->tuple[float, float]:
 def list_quality(
     scores:Scores, # function of user indices; index 0 of the items is never listed
     train:Integer[Tensor, 'n 2'], # a user index and an item index per training rating
-    test:tuple[Tensor, Tensor], # the same for test ratings, (m, 2), and ratings, (m)
+    test:tuple[Tensor, Tensor], # pairs of test ratings (m, 2), and the ratings (m)
     k:int=10, # length of the lists
     relevant:float=4., # lowest rating that counts as a hit
 )->dict[str,float]: # ndcg@k, recall@k, coverage@k
@@ -157,12 +157,12 @@ def ease(
     pairs:Integer[Tensor, 'n 2'], # a user index and an item index per rating
     n_users:int, # size of the user vocabulary
     n_items:int, # size of the item vocabulary, at most 10,000
-    l2:float=300., # L2 regularization: a larger one gives smaller weights
+    l2:float=300., # L2 regularization: larger values give smaller weights
 )->Float[Tensor, 'n_items n_items']: # row: rated item; column: item to score
-    """Weights of EASE, with zeros on the diagonal; only who rated what counts
+    """Weights of EASE from who rated what, with zeros on the diagonal
 
-    Raises IndexError for indices outside of a vocabulary, ValueError for too many items
-    and unless `l2` is positive. Source: Steck 2019, arXiv 1905.03375."""
+    Raises IndexError for indices outside a vocabulary, ValueError for too many items
+    or an `l2` that is not positive. Source: Steck 2019, arXiv 1905.03375."""
     n_items, l2 = _check_n_items(n_items), check_range(l2, 'l2', above=0)
     n_users = check_size(n_users, 'n_users')
     gram = _count_both(*split_pairs(pairs, n_users, n_items, 'pairs'), n_users, n_items)
@@ -193,7 +193,7 @@ def choice_scores(
 def both_scores(
     choice:Scores, # from `choice_scores`
     rating:Scores, # from `rating_scores`
-    weight:float=.3, # of a predicted star, against the logarithm of the choice score
+    weight:float=.3, # of the predicted rating, relative to the log of the choice score
 )->Scores:
     "Score each item by log(choice score, at least .001) + weight · predicted rating"
     weight = check_range(weight, 'weight', low=0)
@@ -205,7 +205,7 @@ def inner_split(
     valid_pct:float=.2, # fraction of the training ratings for validation
     seed:int|None=None, # of the split; drawn from PyTorch's global generator if None
 )->RatingsData: # training and validation ratings, both from `data.train`
-    "Split the training ratings once more, to choose settings without the test ratings"
+    "Split the training ratings again, to tune hyperparameters without the test ratings"
     valid_pct = check_range(valid_pct, 'valid_pct', above=0, below=1)
     order = torch.randperm(len(data.train[0]), generator=new_generator(seed))
     n = int(valid_pct*len(order))

@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import activations, cnn, cold_start, collab, collab_nn, convolution, data, dropout, embedding, entity, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, tabular, titanic, training
+from lesson8lib import activations, bayes, cnn, cold_start, collab, collab_nn, convolution, data, dropout, embedding, entity, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, tabular, titanic, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -66,6 +66,11 @@ new_film: Tensor = both.for_new_item(item_meta[1:2])
 rate: Tensor = hybrid.rate_embeddings(users(torch.tensor([1])), both.items(torch.tensor([1])), both)
 half: Tensor = popularity.Weighted(biased)(x, torch.ones(len(x))/2)
 factors, bias = cold_start.fold_in(biased, table, torch.tensor([1, 2]), torch.tensor([5., 1.]))
+
+# posteriors
+fitted: bayes.BayesFactors = bayes.fit_bayes(x, y, n_users, n_items, n_factors=2, iterations=3)
+expected, variance = fitted.predict(x)
+more: bayes.BayesFactors = fitted.add(torch.tensor([1, 2]), torch.tensor([5., 1.]))
 
 # recommendations
 def recommend(folder:Path)->recommender.Recommender:
