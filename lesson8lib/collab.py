@@ -45,6 +45,7 @@ def check_ratings(
     item:str, # column of item IDs
     rating:str, # column of ratings
     fewest:int=2, # minimum number of users and of items
+    double:bool=False, # are the ratings used as float64, not float32?
 )->'pandas.DataFrame': # these three columns; ratings as float64
     "Check a table of ratings; return its columns. Same errors as `RatingsData.from_df`"
     _check_columns(user, item, rating)
@@ -59,7 +60,7 @@ def check_ratings(
         if df[c].nunique()<fewest:
             wish = f'`df[{c!r}]` must name at least two {what}'
             raise ValueError(f'{wish}, got only {df[c].iloc[0]!r}')
-    if merges_in_float32(ratings):
+    if not double and merges_in_float32(ratings):
         wish = f'`df[{rating!r}]` must hold numbers that float32 can tell apart'
         got = float(ratings.max())
         raise ValueError(f'{wish}, got {got}: subtract their mean first')
@@ -110,6 +111,8 @@ class RatingsData(NamedTuple):
         valid_pct:float=.2, # fraction of rows for validation, in [0, 1)
         # seed of the split; PyTorch's global generator if None
         seed:int|None=42,
+        # data type of the ratings; PyTorch's default if None
+        dtype:torch.dtype|None=None,
     )->'RatingsData':
         """Check a table of ratings, index its users and items, and split it at random
 
@@ -117,11 +120,12 @@ class RatingsData(NamedTuple):
         fastai's `RandomSplitter` with the same seed. Raises KeyError for missing
         columns, TypeError for text in place of numbers, ValueError for missing values,
         for an empty table, and for fewer than two users or items."""
-        df = check_ratings(df, user, item, rating)
+        dtype = dtype or torch.get_default_dtype()
+        df = check_ratings(df, user, item, rating, double=dtype==torch.float64)
         valid_pct = check_range(valid_pct, 'valid_pct', low=0, below=1)
         users, items = _vocab(df, user, 'user'), _vocab(df, item, 'item')
         x = torch.stack([users.index(df[user]), items.index(df[item])], 1)
-        y = torch.tensor(df[rating].to_numpy(), dtype=torch.get_default_dtype())
+        y = torch.tensor(df[rating].to_numpy(), dtype=dtype)
         order = torch.randperm(len(df), generator=new_generator(seed))
         n_valid = int(valid_pct*len(df))
         valid, train = order[:n_valid], order[n_valid:]

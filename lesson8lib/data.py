@@ -49,6 +49,7 @@ class Vocab:
     def __init__(self,
         items:Iterable, # names, all str or all int; repeats are dropped
         kind:str='item', # what they name, for error messages
+        sort:bool=True, # sort the names? If not, they keep their order
     ):
         import pandas as pd
         if isinstance(items, str):
@@ -70,7 +71,7 @@ class Vocab:
             raise ValueError(f'`items` must not contain {self.na!r}, '
                              f'which stands for unknown {kind}s')
         self.kind = kind
-        self._names = pd.Index([self.na, *sorted(names)], dtype=object)
+        self._names = pd.Index([self.na, *(sorted(names) if sort else names)], dtype=object)
 
     def __len__(self)->int: return len(self._names)
 
