@@ -90,7 +90,7 @@ def rating_errors(
     return {'rmse': error.square().mean().sqrt().item(), 'mae': error.abs().mean().item()}
 
 # %% ../nbs/41a_baselines.ipynb #554587ca
-class Evaluation(dict):
+class Evaluation(dict[str, float]):
     """Metrics of a model, by name, with those of baselines beside them
 
     `table` holds all of them; `lost` names the metrics that a baseline wins."""

@@ -113,6 +113,7 @@ class RatingsData(NamedTuple):
         seed:int|None=42,
         # data type of the ratings; PyTorch's default if None
         dtype:torch.dtype|None=None,
+        fewest:int=2, # minimum number of users and of items
     )->'RatingsData':
         """Check a table of ratings, index its users and items, and split it at random
 
@@ -121,7 +122,7 @@ class RatingsData(NamedTuple):
         columns, TypeError for text in place of numbers, ValueError for missing values,
         for an empty table, and for fewer than two users or items."""
         dtype = dtype or torch.get_default_dtype()
-        df = check_ratings(df, user, item, rating, double=dtype==torch.float64)
+        df = check_ratings(df, user, item, rating, fewest, double=dtype==torch.float64)
         valid_pct = check_range(valid_pct, 'valid_pct', low=0, below=1)
         users, items = _vocab(df, user, 'user'), _vocab(df, item, 'item')
         x = torch.stack([users.index(df[user]), items.index(df[item])], 1)

@@ -32,16 +32,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 from torch import Tensor
 
-from .checks import check_column, check_range, unknown_names
+from .checks import check_column, check_index, check_range, unknown_names
 
 if TYPE_CHECKING: import pandas
 
 # %% ../nbs/01_data.ipynb #95674301
 class Vocab:
-    """Sorted names and their indices; index 0 is '#na#', for unknown names
+    """Names and their indices; index 0 is '#na#', for unknown names
 
     fastai equivalent: `fastai.data.transforms.CategoryMap` with `add_na=True`."""
     na = '#na#'
@@ -115,6 +115,12 @@ class Vocab:
             raise unknown_names(list(missing), self._names[1:], self.kind)
         found = torch.from_numpy(found.clip(0).astype(np.int64))
         return found[0] if one else found
+
+    def decode(self,
+        index:Integer[Tensor, ' n'], # indices
+    )->list: # their names
+        "Names of many indices at once. Raises IndexError as indexing does"
+        return self._names[check_index(index, len(self), 'index').cpu().numpy()].tolist()
 
 # %% ../nbs/01_data.ipynb #865b2874
 def _column(names)->list:

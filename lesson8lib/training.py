@@ -8,7 +8,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/training.html.md"""
 
 # %% auto #0
 __all__ = ['sgd_step', 'batches', 'new_generator', 'new_linear', 'one_cycle', 'evaluation_copy', 'accuracy', 'evaluate', 'fit',
-           'device_of', 'seeded', 'show_history', 'lr_find']
+           'device_of', 'seeded', 'progress_bar', 'show_history', 'lr_find']
 
 # %% ../nbs/04_training.ipynb #275c1db5
 import copy
@@ -286,7 +286,7 @@ def fit(
     n_steps, rows = epochs*math.ceil(len(train[0])/bs), []
     cycle = (one_cycle(step/n_steps, lr) for step in range(n_steps))
     with (seeded(seed, at) as generator, _training_mode(model),
-          _bar(n_steps, progress) as bar):
+          progress_bar(n_steps, progress) as bar):
         try:
             for epoch in range(epochs):
                 order = batches(train, bs, shuffle, generator)
@@ -345,14 +345,18 @@ def _seed_device(seed:int, at:torch.device)->None:
         with torch.cuda.device(at): torch.cuda.manual_seed(seed)
     elif at.type!='cpu': torch.get_device_module(at).manual_seed(seed)
 
-def _bar(total:int, progress:bool):
+def progress_bar(
+    total:int, # number of steps
+    progress:bool, # show it?
+    unit:str='batch', # of a step
+):
     "A progress bar; none in tests and where `TQDM_DISABLE` is set, for reproducible outputs"
     with warnings.catch_warnings():
         # Jupyter without widgets shows a text bar instead, which is good enough
         warnings.filterwarnings('ignore', message='IProgress not found')
         from tqdm.auto import tqdm
     off = not progress or os.environ.get('IN_TEST') or os.environ.get('TQDM_DISABLE')
-    return tqdm(total=total, unit='batch', disable=bool(off))
+    return tqdm(total=total, unit=unit, disable=bool(off))
 
 # %% ../nbs/04_training.ipynb #633120ad
 def _fit_epoch(model, rows, loss, opt, cycle, bar)->float:
