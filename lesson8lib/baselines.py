@@ -48,7 +48,7 @@ def damped_biases(
 # %% ../nbs/41a_baselines.ipynb #b4c29050
 def _center(ratings:Tensor, n:int)->tuple[float, Tensor]:
     "The mean, and what is left of the ratings, in float64"
-    check_axes(ratings, f'{n}', 'ratings')
+    check_axes(ratings, f'{n}', 'ratings', kind='float')
     if not n: raise ValueError('`ratings` must hold at least one rating, got none')
     ratings = ratings.double()
     return ratings.mean().item(), ratings-ratings.mean()
@@ -84,7 +84,7 @@ def rating_errors(
     ratings:Float[Tensor, ' n'], # the true ratings
 )->dict[str,float]: # rmse and mae, in the unit of the ratings
     "Root mean squared error and mean absolute error"
-    n, = check_axes(ratings, 'n', 'ratings')
+    n, = check_axes(ratings, 'n', 'ratings', kind='float')
     check_axes(predicted, f'{n}', 'predicted', kind='float')
     error = predicted.double()-ratings.double()
     return {'rmse': error.square().mean().sqrt().item(), 'mae': error.abs().mean().item()}
@@ -111,9 +111,9 @@ class Evaluation(dict[str, float]):
     def lost(self)->dict[str,str]: # metric -> what beats the model, in words
         return {metric: words for metric in self if (words := _beaten(self, metric))}
 
-    def __repr__(self)->str: return self.table.round(3).fillna('').to_string()
+    def __repr__(self)->str: return self.table.round(3).to_string(na_rep='')
 
-    def _repr_html_(self)->str: return self.table.round(3).fillna('')._repr_html_()
+    def _repr_html_(self)->str: return self.table.round(3).to_html(na_rep='')
 
 # %% ../nbs/41a_baselines.ipynb #a76c52a0
 _smaller_is_better = ('rmse', 'mae')
