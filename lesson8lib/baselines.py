@@ -125,5 +125,5 @@ def _beaten(self:Evaluation, metric:str)->str:
     values = {name: v[metric] for name,v in self.baselines.items() if metric in v}
     if not values: return ''
     best = min(values, key=lambda name: sign*values[name])
-    if not sign*values[best]<sign*self[metric]: return ''
+    if not sign*round(values[best], 3)<sign*round(self[metric], 3): return ''  # as they are shown
     return f'{metric} {self[metric]:.3f}, but {values[best]:.3f} for the baseline {best!r}'

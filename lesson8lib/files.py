@@ -56,7 +56,7 @@ def _digest(header:Mapping[str,str], tensors:Mapping[str,Tensor])->str:
     digest = hashlib.sha256(' '.join(header.get(t, '') for t in texts).encode())
     for name,t in sorted(tensors.items()):
         digest.update(f'{name} {t.dtype} {tuple(t.shape)}'.encode())
-        digest.update(t.contiguous().view(torch.uint8).numpy() if t.ndim else t.numpy())
+        if t.numel(): digest.update(t.contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
 
 def _replace(path:Path, content:bytes)->Path:

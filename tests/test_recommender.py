@@ -1,24 +1,26 @@
 "`Recommender` on tables of its own: what it promises holds for any of them, whatever the names"
 import base64
+import copy
 import io
-import json
 import math
 import os
 import stat
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
+from scipy.stats import norm
+from sklearn.base import clone
 from sklearn.metrics import ndcg_score
 
 from lesson8lib.collab import DotProductBias, RatingsData
-from lesson8lib import recommender
 from lesson8lib.cold_start import fold_in
-from lesson8lib.data import Vocab
+from lesson8lib.files import load_tensors, save_tensors
 from lesson8lib.hybrid import HybridCollab, rate_embeddings
 from lesson8lib.interpret import nearest
 from lesson8lib.recommender import Recommender
@@ -49,8 +51,7 @@ def test_names_of_both_kinds_survive_saving(tmp_path, names):
     assert again.recommend(user).equals(made.recommend(user)) and again.similar(item, min_ratings=0).equals(made.similar(item, min_ratings=0))
     assert again.explain(user, item).equals(made.explain(user, item)) and again.evaluate(df[400:])==made.evaluate(df[400:])
     assert again.fold_in({item: 5}).equals(made.fold_in({item: 5}))
-    with safe_open(tmp_path/'x', 'pt') as f: about = json.loads(f.metadata()['about'])
-    assert about['users']==sorted(set(df.user[:400].tolist())) and again.history.equals(made.history)
+    assert again.users==sorted(set(df.user[:400].tolist()))==made.users and again.items==made.items and again.history.equals(made.history)
 
 
 def test_a_taste_is_learned(fitted):
@@ -62,7 +63,7 @@ def test_recommendations_leave_out_what_was_seen_and_come_in_order(fitted):
     seen = table()[:400]
     for user in seen.user.unique()[:5]:
         mine = set(seen.item[seen.user==user])
-        best, everything = fitted.recommend(user, n=100), fitted.recommend(user, n=100, exclude_seen=False)
+        best, everything = (fitted.recommend(user, n=100, exclude_seen=seen, by='rating') for seen in (True, False))
         assert set(best.index)==set(seen.item)-mine and set(everything.index)==set(seen.item)
         assert best.prediction.is_monotonic_decreasing and everything.ratings.sum()==len(seen)
         pairs = pd.DataFrame({'user': user, 'item': best.index})
@@ -134,8 +135,29 @@ def test_new_users_are_not_recommended_what_they_rated(fitted):
     (lambda r: Recommender(bs=0), ValueError, '`bs` must be an integer of at least 1, got 0'),
     (lambda r: Recommender(y_range=()), TypeError, '`y_range` must be a pair'),
     (lambda r: Recommender(y_range=(0, 1)).fit(table(), progress=False), ValueError, "`y_range` must hold all ratings of `df['rating']`, 1.0 … 5.0, got (0, 1)"),
-    (lambda r: r.recommend(None), TypeError, '`user` must be one ID, int as in training, got None'),
-    (lambda r: r.recommend([100]), TypeError, '`user` must be one ID, int as in training, got [100]'),
+    (lambda r: r.recommend({100: 5}), TypeError, '`user` must be a list of IDs, got dict'),
+    (lambda r: r.recommend(1.5), TypeError, '`user` must be a list of IDs, got float'),
+    (lambda r: r.recommend([100, '101']), TypeError, "`user` must hold int, as in training, got '101'"),
+    (lambda r: r.recommend([100, 7]), KeyError, '1 unknown user: 7'),
+    (lambda r: r.recommend(100, by='taste'), ValueError, "`by` must be 'both' or 'rating' or 'choice', got 'taste'"),
+    (lambda r: r.recommend(100, items=[101, 7]), KeyError, '1 unknown item: 7'),
+    (lambda r: r.recommend(100, exclude='101'), TypeError, '`exclude` must be a list of IDs, got str'),
+    (lambda r: r.recommend(100, interval=.9), ValueError, "`interval` must be None with method='lesson', got 0.9"),
+    (lambda r: r.predict(table(), interval=1), ValueError, '`interval` must be'),
+    (lambda r: r.add_user(100), ValueError, '`user` must be new, got 100'),
+    (lambda r: r.add_user('x'), TypeError, "`user` must be one new ID, int as in training, got 'x'"),
+    (lambda r: r.add_item(7, {100: 6}), ValueError, '`ratings[100]` must be a finite number in [1.0, 5.0], got 6'),
+    (lambda r: r.add_item(7, info={'year': 3}), ValueError, '`info` must be None: `fit` was given no item_info'),
+    (lambda r: r.fold_in({7: 5}, unknown='na'), ValueError, "`unknown` must be 'raise' or 'skip', got 'na'"),
+    (lambda r: r.set_params(wd=-1), ValueError, '`wd` must be'),
+    (lambda r: r.set_params(dropout=1), ValueError, 'got dropout'),
+    (lambda r: Recommender(method='svd'), ValueError, "`method` must be None or 'bayes' or 'lesson', got 'svd'"),
+    (lambda r: Recommender(method='bayes', wd=.1), ValueError, "`wd` must be None with method='bayes', got 0.1"),
+    (lambda r: Recommender(draws=9, epochs=1), ValueError, "`draws` must be 0 with method='lesson', got 9"),
+    (lambda r: Recommender(repeats='first'), ValueError, "`repeats` must be 'last' or 'mean' or 'raise', got 'first'"),
+    (lambda r: Recommender(scale=(5, 1)), ValueError, '`scale` must go from a lower to a higher number, got (5, 1)'),
+    (lambda r: Recommender(scale=(1, 4)).fit(table(), progress=False), ValueError, "`df['rating']` must lie on the scale (1, 4), got 1.0 … 5.0"),
+    (lambda r: Recommender(epochs=1).fit(table(), progress=False, user_info=table()), ValueError, "`user_info` must be None with method='lesson'"),
     (lambda r: r.similar(1.0), TypeError, '`item` must be one ID, int as in training, got 1.0'),
     (lambda r: r.explain(100, True), TypeError, '`item` must be one ID, int as in training, got True'),
     (lambda r: r.fold_in({101: 5.2}), ValueError, '`ratings[101]` must be a finite number in [1.0, 5.0], got 5.2'),
@@ -151,7 +173,7 @@ def test_new_users_are_not_recommended_what_they_rated(fitted):
     (lambda r: r.predict(table(), unknown='no'), ValueError, "`unknown` must be 'raise' or 'na', got 'no'"),
     (lambda r: Recommender().fit(table(names=str), progress=False).evaluate(table()), TypeError, "`df['user']` must hold str, as in training, got "),
     (lambda r: Recommender(y_range=(0, 6)).fit(table().assign(rating=1), progress=False), ValueError,
-     "`df['rating']` must hold at least two different ratings, got only 1.0: nothing says what is liked better"),
+     "`df['rating']` must hold at least two different ratings, got only 1.0: nothing says what is liked better; for clicks, feedback='implicit'"),
     (lambda r: r.fold_in([5]), TypeError, '`ratings` must be a dict of item -> rating, got list'),
     (lambda r: r.evaluate(table()[:0]), ValueError, '`df` must have at least one row, got none'),
     (lambda r: r.evaluate(table(), k=0), ValueError, '`k` must be an integer of at least 1, got 0'),
@@ -176,26 +198,21 @@ def test_similar_finds_n_items_beside_one_bestseller():
 
 
 @pytest.mark.parametrize('scale', [1., .1])
-def test_nothing_leaves_the_scale(scale):
+@pytest.mark.parametrize('method', ['bayes', 'lesson'])
+def test_nothing_leaves_the_scale(scale, method):
+    "Ratings of two kinds, .3 and 4.7: beyond them nothing is predicted, and what is clipped keeps its order"
     df = table().assign(rating=lambda df: scale*np.where((df.user+df.item) % 2, 47, 3))
-    made = Recommender(n_factors=4, epochs=1).fit(df, progress=False)
-    made.model.item_bias.data += 4*(torch.arange(21)%2*2-1)  # beyond 4.7 and below .3, before clipping
-    best, folded = made.recommend(100, n=20, exclude_seen=False), made.fold_in({101: float(df.rating.max()), 102: float(df.rating.min())}, n=20)
-    for shown in (best.prediction, folded.prediction, made.predict(df)):
-        assert set(shown)=={np.float32(3*scale), np.float32(47*scale)}
-    assert made.explain(100, best.index[0]).attrs['prediction']==best.prediction.iloc[0]>best.prediction.iloc[-1]
-    scores = made.model(made.data.items.index(best.index)[:,None]*torch.tensor([0, 1])+torch.tensor([1, 0]))
-    assert scores.tolist()==sorted(scores.tolist(), reverse=True) and scores[0]>47*scale  # in their order before clipping
-
-
-def test_lists_are_judged_in_groups_that_fit_into_memory(fitted, monkeypatch):
-    whole, sizes, lists = fitted.evaluate(table()[400:]), [], recommender._lists
-    monkeypatch.setattr(recommender, '_lists', lambda r, group, *rest: sizes.append(len(group)) or lists(r, group, *rest))
-    many = pd.DataFrame({'user': np.arange(3000) % 1000, 'item': np.arange(3000) % 2999, 'rating': np.arange(3000) % 5})
-    made = Recommender(n_factors=2, epochs=1).fit(many, progress=False)
-    made.data = made.data._replace(items=Vocab([*range(2**21)]))
-    made.model = DotProductBias(1001, 2**21+1, 2)
-    assert made.evaluate(many[:7])['coverage@10']>0 and sizes==[1]*7 and fitted.evaluate(table()[400:])==whole
+    made = Recommender(4, method=method).fit(df, progress=False)
+    view = made.view
+    made.view = view._replace(items=10*view.items) if method=='bayes' else view._replace(items=10*view.items, y_range=(scale*-5000, scale*5050))
+    best, folded = made.recommend(100, n=20, exclude_seen=False, by='rating'), made.fold_in({101: float(df.rating.max()), 102: float(df.rating.min())}, n=20)
+    low, high = made.range
+    assert (low, high)==pytest.approx((df.rating.min(), df.rating.max()))
+    for shown in (best.prediction, folded.prediction, made.predict(df)): assert shown.between(low, high).all()
+    assert {low, high}<=set(best.prediction) and made.explain(100, best.index[0]).attrs['prediction']==best.prediction.iloc[0]>best.prediction.iloc[-1]
+    users, items = made.view.users[1], made.view.items[made.data.items.index(best.index)]
+    scores = (items@users).tolist()
+    assert scores==sorted(scores, reverse=True)
 
 
 def test_the_order_of_rows_changes_no_error(fitted):
@@ -225,17 +242,17 @@ def test_a_damaged_file_is_refused_in_words(fitted, tmp_path, change, words_):
 
 
 def test_a_file_of_another_format_is_refused(tmp_path):
-    save_file({'a': torch.ones(1)}, tmp_path/'x', {'lesson8lib': '2'})
-    with pytest.raises(ValueError, match='of format 2, which a newer lesson8lib wrote'): Recommender.load(tmp_path/'x')
+    save_file({'a': torch.ones(1)}, tmp_path/'x', {'lesson8lib': '3'})
+    with pytest.raises(ValueError, match='of format 3, which a newer lesson8lib wrote'): Recommender.load(tmp_path/'x')
 
 
-def test_no_byte_of_a_saved_file_can_change_unnoticed(tmp_path):
-    "Names, settings and range as well as numbers: each byte flipped in turn is refused in words"
-    path = Recommender(n_factors=1, epochs=1).fit(table(30, 4, 8), progress=False).save(tmp_path/'x')
-    whole = path.read_bytes()
-    for i in range(len(whole)):
-        path.write_bytes(whole[:i]+bytes([whole[i]^1])+whole[i+1:])
-        with pytest.raises(ValueError, match='`path` must be a saved recommender'): Recommender.load(path)
+def test_500_random_damages_are_refused(tmp_path):
+    "Names, settings and range as well as numbers: test_files.py flips every single byte"
+    whole, rng = Recommender().fit(table(30, 4, 8), progress=False).save(tmp_path/'x').read_bytes(), np.random.default_rng(0)
+    for _ in range(500):
+        at = rng.integers(len(whole))
+        damaged = whole[:at] if rng.random()<.3 else whole[:at]+bytes([whole[at]^rng.integers(1, 256)])+whole[at+1:]
+        with pytest.raises(ValueError, match='`path` must be a saved recommender'): Recommender.load(io.BytesIO(damaged))
 
 
 # four ratings of tea and jam, saved by a version that kept no history
@@ -282,10 +299,10 @@ def test_a_place_that_cannot_be_written_is_refused_in_words(fitted, tmp_path):
 def test_the_batch_grows_with_the_table(monkeypatch):
     asked = []
     monkeypatch.setattr('lesson8lib.recommender.fit', lambda model, data, bs, **args: asked.append((len(data[1]), bs)))
-    for n in (50, 600): Recommender(n_factors=1).fit(table(n), progress=False)
+    for n in (50, 600): Recommender(n_factors=1, method='lesson').fit(table(n), progress=False)
     Recommender(n_factors=1, bs=7).fit(table(50), progress=False)
-    many = pd.DataFrame({'user': np.arange(80_000) % 50, 'item': np.arange(80_000) % 49, 'rating': np.arange(80_000) % 5})
-    Recommender(n_factors=1).fit(many, progress=False)
+    many = pd.DataFrame({'user': np.arange(80_000) % 400, 'item': np.arange(80_000)//400, 'rating': np.arange(80_000) % 5})
+    Recommender(n_factors=1, method='lesson').fit(many, progress=False)
     assert asked==[(50, 64), (600, 64), (50, 7), (80_000, 512)]
 
 
@@ -358,3 +375,220 @@ def test_hidden_rows_are_typical_ones():
     assert torch.allclose(rows, model.users.own[1:].mean(0).expand_as(rows))
     assert torch.equal(model.eval().users(who, what), model.users.own)
     assert torch.equal(model.train().user_factors, model.users.own[:,:-1])  # what is read is never hidden, not even in training mode
+
+
+# ---- what both methods, and clicks alone, have in common
+KINDS = {'bayes': {}, 'draws': {'draws': 8}, 'lesson': {'method': 'lesson'}, 'clicks': {'feedback': 'implicit'}}
+
+@pytest.fixture(scope='module', params=KINDS)
+def made(request): return Recommender(4, **KINDS[request.param]).fit(table()[:400], progress=False)
+
+def rated(made, ratings): return list(ratings) if made.feedback=='implicit' else ratings
+
+def state(made): return copy.copy(made)
+
+
+def test_everything_survives_saving(made, tmp_path):
+    again = Recommender.load(made.save(tmp_path/'x'))
+    assert repr(again)==repr(made) and again.get_params()==made.get_params() and again.history.equals(made.history) and again.users==made.users
+    assert again.recommend(n=3).equals(made.recommend(n=3)) and again.similar(103, min_ratings=0).equals(made.similar(103, min_ratings=0))
+    new = rated(made, {101: 5, 102: 1})
+    assert again.fold_in(new).equals(made.fold_in(new))
+    assert again.evaluate(table()[400:])==made.evaluate(table()[400:])
+    for r in (again, made): r = state(r); r.add_user(7, new); assert r.recommend(7, n=3).equals(state(made).add_user(7, new).recommend(7, n=3))
+    if made.model is not None: assert again.predict(table()).equals(made.predict(table())) and again.explain(100, 101).equals(made.explain(100, 101))
+
+
+def test_a_list_for_many_holds_the_list_of_each(made):
+    everyone = made.recommend(n=4)
+    assert list(everyone.user.unique())==made.users and everyone['rank'].between(1, 4).all()
+    for user,mine in everyone.groupby('user'):
+        one = made.recommend(user, n=4)
+        assert mine.item.tolist()==one.index.tolist() and mine['rank'].tolist()==list(range(1, 1+len(one)))
+        assert np.allclose(mine[one.columns], one)
+    some = made.recommend([105, 101], n=2)
+    assert some.user.tolist()==[105]*2+[101]*2 and made.recommend(pd.Series([105]), n=2).user.tolist()==[105]*2
+
+
+def test_who_is_added_gets_what_folding_in_gives(made):
+    new, copied = rated(made, {101: 5, 104: 1, 107: 4}), state(made)
+    copied.add_user(7, new)
+    folded, added = made.fold_in(new, n=5), copied.recommend(7, n=5)
+    assert folded.index.tolist()==added.index.tolist() and 7 in copied.users and 7 not in made.users
+    if made.model is not None: assert np.allclose(folded.prediction, added.prediction, atol=1e-5)
+    assert len(copied.data.train[1])==403 and made.recommend(100).equals(copied.recommend(100).assign(ratings=made.recommend(100).ratings))
+
+
+def test_unknown_items_can_be_skipped(made):
+    with pytest.raises(KeyError, match='2 unknown items: 1, 2'): made.fold_in(rated(made, {101: 5, 1: 5, 2: 1}))
+    assert made.fold_in(rated(made, {101: 5, 1: 5, 2: 1}), unknown='skip').equals(made.fold_in(rated(made, {101: 5})))
+
+
+def test_candidates_and_exclusions_hold(made):
+    seen = set(table()[:400].query('user==100').item)
+    assert set(made.recommend(100, items=[101, 102, 103, 104]).index)=={101, 102, 103, 104}-seen
+    assert not {101, 102}&set(made.recommend(100, n=50, exclude=[101, 102]).index) and len(made.recommend(100, items=[]))==0
+    assert set(made.recommend(100, n=50, exclude_seen=False).index)==set(made.items)
+    assert made.fold_in(rated(made, {103: 5}), items=[103, 105]).index.tolist()==[105]
+
+
+def test_threads_answer_as_one(made):
+    answers = [made.recommend(u, n=5) for u in made.users]
+    with ThreadPoolExecutor(8) as pool: again = list(pool.map(lambda u: made.recommend(u, n=5), made.users*4))
+    assert all(a.equals(b) for a,b in zip(again, answers*4, strict=True))
+
+
+def test_an_update_learns_new_ratings_users_and_items(made):
+    copied, df = state(made), table()
+    new = pd.concat([df[400:500], pd.DataFrame({'user': [7, 8], 'item': [9, 101], 'rating': [5, 1]})])
+    copied.update(new)
+    assert len(copied.data.train[1])==502 and copied.users[-2:]==[7, 8] and copied.items[-1]==9 and len(made.users)==30
+    assert copied.recommend(7, n=50).index.tolist().count(9)==0 and len(copied.recommend(7, n=50))==20
+    copied.update(new[:50])  # the same ratings again change no number of ratings
+    assert len(copied.data.train[1])==502
+    if made.model is not None: assert copied.evaluate(df[500:])['rmse']<made.evaluate(df[500:])['rmse']+.05
+
+
+# ---- Bayes
+@pytest.fixture(scope='module')
+def bayes(): return Recommender(4).fit(table()[:400], progress=False)
+
+
+def test_predictions_lists_explanations_and_intervals_agree(bayes):
+    df = table()[400:450]
+    found, mean, variance = bayes.predict(df, interval=.8), *bayes.model.predict(torch.stack([bayes.data.users.index(df.user), bayes.data.items.index(df.item)], 1))
+    half = norm.ppf(.9)*variance.sqrt()
+    for name,exact in (('prediction', mean), ('low', mean-half), ('high', mean+half)): assert np.allclose(found[name], exact.clamp(1, 5), atol=1e-9)
+    assert np.allclose(bayes.predict(df), found.prediction, atol=1e-5) and found.index.equals(df.index)
+    why = bayes.explain(df.user.iloc[0], df.item.iloc[0], n=9)
+    assert why.sum()==pytest.approx(mean[0].item(), abs=1e-5) and why.index[0]=='mean of all ratings'
+    best = bayes.recommend(100, n=20, interval=.8, exclude_seen=False, by='rating')
+    assert (best.low<=best.prediction).all() and (best.prediction<=best.high).all() and best.prediction.is_monotonic_decreasing
+
+
+@pytest.mark.parametrize('level', [.5, .8, .95])
+def test_intervals_contain_what_they_promise(level):
+    df = table(20*90, 90, 20, seed=1)
+    r = np.random.default_rng(2)
+    df['rating'] = 3+r.normal(0, .6, 1000)[df.user]+r.normal(0, .8, 1000)[df.item]+r.normal(0, 1, len(df))
+    made = Recommender(2).fit(df[:1200], progress=False)
+    found = made.predict(df[1200:], interval=level)
+    inside = df[1200:].rating.clip(*made.range).between(found.low, found.high).mean()
+    assert abs(inside-level)<.05
+
+
+@pytest.mark.parametrize('shift', [0, 1_700_000_000, -1e6])
+def test_ratings_of_any_size_are_learned(shift):
+    df = table().assign(rating=lambda df: df.rating+shift)
+    made, plain = Recommender(4).fit(df[:400], progress=False), Recommender(4).fit(table()[:400], progress=False)
+    assert np.allclose(made.predict(df)-shift, plain.predict(table()), atol=1e-4)
+    assert made.evaluate(df[400:])['rmse']==pytest.approx(plain.evaluate(table()[400:])['rmse'], abs=1e-4)
+
+
+@pytest.mark.parametrize('unit', [.1, 20])
+def test_lists_do_not_depend_on_the_unit_of_the_ratings(unit):
+    df = table()[:400]
+    a, b = (Recommender(4).fit(df.assign(rating=df.rating*u), progress=False).recommend(n=5) for u in (1, unit))
+    assert a.item.tolist()==b.item.tolist() and np.allclose(a.prediction*unit, b.prediction, rtol=1e-5)
+
+
+@pytest.mark.parametrize('policy, expected', [('last', 1.), ('mean', 3.)])
+def test_repeats_follow_the_policy(policy, expected):
+    df = pd.concat([table()[:100], pd.DataFrame({'user': 7, 'item': 101, 'rating': [5., 3, 1]})])
+    made = Recommender(repeats=policy).fit(df, progress=False)
+    x, y = made.data.train
+    mine = x[:,0]==made.data.users.index(7)
+    assert y[mine].tolist()==[expected] and len(y)==101 and made.counts.sum()==101
+    with pytest.raises(ValueError, match=r"got 2 repeats, the first of \(7, 101\); repeats='last' or 'mean' accepts them"): Recommender(repeats='raise').fit(df, progress=False)
+
+
+def test_repeats_of_one_user_do_not_count_as_many():
+    df = table()[:200]
+    often = pd.concat([df, *[pd.DataFrame({'user': [101], 'item': [df.item[0]], 'rating': [5.]})]*50])
+    once = pd.concat([df, pd.DataFrame({'user': [101], 'item': [df.item[0]], 'rating': [5.]})])
+    assert Recommender(2).fit(often, progress=False).recommend(n=3).equals(Recommender(2).fit(once, progress=False).recommend(n=3))
+
+
+@pytest.mark.parametrize('ratings, warned', [([0]*300+[1]*20+[8]*280, True), ([0]*100+[1]*100+[2]*400, False), ([0]*10+[1]*0+[5]*590, False), ([-1]*100+[0]*400+[1]*100, False)])
+def test_zeros_that_look_like_missing_ratings_are_pointed_out(ratings, warned):
+    df = table().assign(rating=ratings).sample(frac=1, random_state=0)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        Recommender(1).fit(df, progress=False)
+    assert [('if 0 stands for "not rated"' in str(w.message)) for w in told]==[True]*warned
+    if warned: eval(str(told[0].message).split('fit to ')[1])  # the advice can be typed
+
+
+def test_a_wide_table_gets_a_line_that_works():
+    df = table(names=str)
+    wide = df.pivot_table(index='user', columns='item', values='rating')
+    for given in (wide, wide.reset_index()):
+        with pytest.raises(KeyError) as e: Recommender().fit(given, progress=False)
+        advice = e.value.args[0].split('for each item: ')[1]
+        assert len(eval(advice, {'df': given}))==len(df)
+        Recommender(1).fit(eval(advice, {'df': given}), progress=False)
+
+
+def test_scikit_learn_can_clone_and_search_it():
+    made = Recommender(3, scale=(0, 6), repeats='mean')
+    again = clone(made)
+    assert again.get_params()==made.get_params() and again is not made and again.model is None
+    assert repr(made.set_params(n_factors=2, scale=None))=="Recommender(n_factors=2, repeats='mean')"
+    assert "400 ratings of 20 items by 30 users" in repr(made.fit(table()[:400], progress=False))
+
+
+# ---- metadata
+USERS = pd.DataFrame({'user': range(100, 140), 'age': np.arange(40)%7, 'club': ['red', 'blue']*20})
+ITEMS = pd.DataFrame({'item': [*range(100, 120), 300], 'kind': ['red', 'blue']*10+['blue'], 'weight': 1.})
+
+
+@pytest.fixture(scope='module')
+def informed(): return Recommender(2).fit(table()[:400], progress=False, user_info=USERS, item_info=ITEMS)
+
+
+def test_who_has_only_metadata_is_known(informed, tmp_path):
+    assert 139 in informed.users and 300 in informed.items and len(informed.users)==40
+    both = pd.DataFrame({'user': [138, 139, 138, 139], 'item': [300, 300, 101, 101]})
+    found = informed.predict(both, interval=.9)
+    assert found.prediction.nunique()>1 and (found.high-found.low).min()>0
+    again = Recommender.load(informed.save(tmp_path/'x'))
+    assert again.predict(both, interval=.9).equals(found)
+    new = {'age': 3, 'club': 'red'}
+    assert again.fold_in({101: 5}, info=new).equals(informed.fold_in({101: 5}, info=new))
+    assert not informed.fold_in({101: 5}, info=new).prediction.equals(informed.fold_in({101: 5}).prediction)
+
+
+def test_new_ones_have_the_metadata_that_they_are_given(informed):
+    one = copy.copy(informed)
+    one.add_user(7, info={'club': 'blue', 'age': 4}).add_item(9, info={'kind': 'red'}).add_item(10)
+    like = USERS[(USERS.club=='blue') & (USERS.age==4) & ~USERS.user.isin(table()[:400].user)]
+    assert len(like)
+    pairs = pd.DataFrame({'user': [7, like.user.iloc[0]], 'item': 101})
+    assert one.predict(pairs).nunique()==1
+    later = one.update(pd.DataFrame({'user': [555], 'item': [9], 'rating': [5]}), user_info=pd.DataFrame({'user': [555], 'age': [1], 'club': ['red']}))
+    assert 555 in later.users and len(later.meta['user'])==len(later.users)+1
+
+
+@pytest.mark.parametrize('call, error, words_', [
+    (lambda r: r.add_user(7, info={'height': 3}), KeyError, "`info` must have the columns ['age', 'club'], got 'height'"),
+    (lambda r: r.add_user(7, info={'club': 'green'}), KeyError, '1 unknown words'),
+    (lambda r: Recommender().fit(table(), progress=False, user_info=USERS.drop(columns='user')), KeyError, "`user_info` must have the column 'user'"),
+    (lambda r: Recommender().fit(table(), progress=False, user_info=USERS.astype({'user': str})), TypeError, "`user_info['user']` must hold int, as in training, got '"),
+    (lambda r: Recommender().fit(table(), progress=False, item_info=ITEMS.assign(name=[f'n{i}' for i in range(21)])), ValueError,
+     "`item_info['name']` must hold values that rows share, got 21 different texts in 21 rows: leave it out"),
+    (lambda r: r.update(table()[:5].assign(item=range(5)), item_info=ITEMS.drop(columns='kind')), KeyError, 'kind'),
+    (lambda r: Recommender(feedback='implicit').fit(table(), user_info=USERS, progress=False), ValueError, "`user_info` must be None with method='lesson' and with feedback='implicit'"),
+    (lambda r: Recommender(feedback='implicit').fit(table(), progress=False).predict(table()), ValueError, "ratings cannot be predicted with feedback='implicit'"),
+    (lambda r: Recommender(feedback='implicit').fit(table(), progress=False).recommend(100, by='rating'), ValueError, "`by` must be 'choice', got 'rating'"),
+])
+def test_metadata_and_clicks_are_refused_in_words(informed, words, call, error, words_):
+    with pytest.raises(error) as e: call(copy.copy(informed))
+    assert words_ in str(e.value)
+
+
+def test_a_consistent_file_with_absurd_settings_allocates_nothing(fitted, tmp_path):
+    "Its checksum is right: sizes come from the tensors, never from the settings"
+    about, tensors = load_tensors(fitted.save(tmp_path/'x'), 'recommender', newest=2)
+    about['settings']['n_factors'] = 10**12
+    again = Recommender.load(save_tensors(tmp_path/'y', tensors, about, 'recommender', number=2))
+    assert again.recommend(100).equals(fitted.recommend(100))
