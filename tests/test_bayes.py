@@ -30,7 +30,7 @@ def elbo(fitted, pairs, ratings):
     for side,column in (('user', 0), ('item', 1)):
         there = pairs[:,column].unique()
         own = MultivariateNormal(*(getattr(fitted, f'{side}_{part}')[there] for part in ('mean', 'cov')))
-        bound -= kl_divergence(own, MultivariateNormal(*getattr(fitted, f'{side}_prior'))).sum()
+        bound -= kl_divergence(own, MultivariateNormal(*getattr(fitted, f'{side}_prior')[:2])).sum()
     return bound
 
 
@@ -46,22 +46,71 @@ def test_the_bound_never_falls_and_is_what_it_says(seed, n_factors, iterations, 
     same(elbo(fitted, pairs, ratings), fitted.bounds[-1], rtol=1e-6, atol=1e-5)
 
 
+def random_meta(seed, n_users=13, n_items=9):
+    "Metadata with a column of numbers, three of zeros and ones, and a row without any"
+    g = new_generator(seed)
+    tables = [torch.cat([torch.randn(n, 1, generator=g), torch.randint(2, (n, 3), generator=g)], 1) for n in (n_users, n_items)]
+    for table in tables: table[0] = 0
+    return dict(zip(('user_meta', 'item_meta'), tables, strict=True))
+
+
+def planted(seed, n=150):
+    "Ratings that follow from the metadata, but for noise"
+    (pairs, _), meta, g = random_ratings(seed, n=n), random_meta(seed), new_generator(seed)
+    users, items = (table@torch.randn(4, 3, generator=g) for table in meta.values())
+    return pairs, (users[pairs[:,0]]*items[pairs[:,1]]).sum(1) + torch.randn(n, generator=g)/2, meta
+
+
+def same_fits(a, b, **tolerance):
+    for name in a._fields: same(*(tuple(v) if isinstance(v, tuple) else v for v in (getattr(a, name), getattr(b, name))), **tolerance)
+
+
+def with_threads(n, function):
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try: return function()
+    finally: torch.set_num_threads(before)
+
+
 @few
-@given(st.integers(0, 9999), st.integers(0, 4), st.integers(2, 200))
-def test_numba_and_pytorch_and_any_number_of_threads_give_the_same(seed, n_factors, n):
+@given(st.integers(0, 9999), st.integers(0, 4), st.integers(2, 200), st.booleans())
+def test_numba_and_pytorch_and_any_number_of_threads_give_the_same(seed, n_factors, n, features):
     pairs, ratings = random_ratings(seed, n=n)
     if ratings.min()==ratings.max(): return
-    def run(threads, compiled):
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try: return fit_bayes(pairs, ratings, 13, 9, n_factors, 15, seed, compiled=compiled)
-        finally: torch.set_num_threads(before)
-    runs = {(t, c): run(t, c) for t in (1, 2) for c in (True, False)}
-    for (_,compiled),other in runs.items():
-        for a,b in zip(other, runs[1, compiled], strict=True): same(a, b, rtol=0, atol=0)
-    for a,b in zip(runs[1, True], runs[1, False], strict=True): same(a, b, rtol=1e-8, atol=1e-8)
-    for a,b in zip(bayes._moments(*pairs.T.numpy(), *other[:4], True), bayes._moments(*pairs.T.numpy(), *other[:4], False), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    meta = random_meta(seed) if features else {}
+    def fit(compiled, **more): return fit_bayes(pairs, ratings, 13, 9, n_factors, 15, seed, compiled=compiled, **meta, **more)
+    runs = {(t, c): with_threads(t, lambda c=c: fit(c)) for t in (1, 2) for c in (True, False)}
+    for (_,compiled),other in runs.items(): same_fits(other, runs[1, compiled], rtol=0, atol=0)
+    same_fits(runs[1, True], runs[1, False], rtol=1e-8, atol=1e-8)
+    for compiled in (True, False):
+        one, two = (with_threads(t, lambda c=compiled: fit(c, implicit=True)) for t in (1, 2))
+        same_fits(one, two, rtol=0, atol=0)
+
+
+@few
+@given(st.integers(0, 9999), st.integers(0, 3), st.integers(5, 200), st.booleans())
+def test_the_bound_never_falls_with_features(seed, n_factors, n, implicit):
+    pairs, ratings = random_ratings(seed, n=n)
+    fitted = fit_bayes(pairs, ratings, 13, 9, n_factors, 40, seed, **random_meta(seed), implicit=implicit)
+    assert (fitted.bounds.diff()>=-1e-7*(1+fitted.bounds.abs().max())).all()
+    more = fit_bayes(pairs, ratings, 13, 9, n_factors, 20, seed, **random_meta(seed), implicit=implicit, start=fitted)
+    assert (more.bounds.diff()>=-1e-7*(1+fitted.bounds.abs().max())).all()
+
+
+def test_the_prior_of_a_side_is_ridge_regression_and_its_bound_the_evidence():
+    "With vectors that are known (covariances of 0), the bound is the evidence of the regression minus a constant"
+    g, n, d, m = new_generator(0), 30, 2, 4
+    rows = bayes._by_row(np.arange(n), np.zeros(n, int), np.ones(n), n)
+    side = bayes._Side(rows, torch.randn(n, m, generator=g).double().numpy(), np.zeros((n, 0)), np.zeros((1, 0)), d)
+    side.mean = side.known@np.ones((m, d)) + torch.randn(n, d, generator=g).double().numpy()
+    bound = bayes._estimate_prior(side, 500)
+    x, (center, cov, weights), strength = side.known, (torch.from_numpy(p) for p in side.prior), side.strength[0]
+    y = side.mean-side.mean.mean(0)
+    ridge = np.linalg.solve(x.T@x + strength*np.eye(m), x.T@y)
+    np.testing.assert_allclose(weights, ridge, rtol=1e-9)
+    def evidence(strength): return MultivariateNormal(torch.zeros(n*d), torch.kron(torch.eye(n)+torch.from_numpy(x@x.T)/strength, cov)).log_prob(torch.from_numpy(y.flatten()))
+    same(evidence(strength) + n*d*(1+np.log(2*np.pi))/2, torch.tensor(bound), rtol=1e-8, atol=1e-8)
+    assert evidence(strength)>max(evidence(strength*1.5), evidence(strength/1.5))
 
 
 @few
@@ -104,12 +153,60 @@ def test_a_new_row_has_the_posterior_of_an_old_one_with_its_ratings(of):
     old = torch.tensor([[4, 2]] if of=='user' else [[2, 4]])
     for a,b in zip(more.predict(pair), fitted.predict(old), strict=True): same(a, b, rtol=1e-2, atol=1e-3)
     none = fitted.posterior(pairs[:0,0], ratings[:0], of)
-    same(none, getattr(fitted, f'{of}_prior'))
+    same(none, tuple(getattr(fitted, f'{of}_prior')[:2]))
     unseen = {'user': 12, 'item': 8}[of]
     same(getattr(fitted, f'{of}_mean')[unseen], getattr(fitted, f'{of}_prior')[0], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize('of', ['user', 'item'])
+@pytest.mark.parametrize('implicit', [False, True])
+def test_a_new_row_with_metadata_has_the_posterior_and_the_prior_that_a_fit_gives_it(of, implicit):
+    pairs, ratings, meta = planted(1)
+    fitted = fit_bayes(pairs, ratings, 13, 9, 2, 500, **meta, implicit=implicit)
+    column, row, unseen = (0, 4, 12) if of=='user' else (1, 4, 8)
+    mine, features = pairs[:,column]==row, meta[f'{of}_meta']
+    mean, cov = fitted.posterior(pairs[mine,1-column], ratings[mine], of, features[row])
+    same(mean, getattr(fitted, f'{of}_mean')[row], rtol=1e-2, atol=2e-3)
+    same(cov, getattr(fitted, f'{of}_cov')[row], rtol=1e-2, atol=1e-3)
+    wrong = fitted.posterior(pairs[mine,1-column], ratings[mine], of, -features[row])[0]
+    assert (wrong-mean).abs().max()>5e-3
+    none = pairs[:0,0], ratings[:0], of
+    same(fitted.posterior(*none, features[unseen])[0], getattr(fitted, f'{of}_mean')[unseen], rtol=1e-9, atol=1e-9)
+    for average in (None, torch.zeros(4)): same(fitted.posterior(*none, average)[0], getattr(fitted, f'{of}_prior').mean, rtol=0, atol=0)
+    more = fitted.add(*none, features[unseen]).add(torch.tensor([len(getattr(fitted, f'{of}_mean'))]), torch.ones(1), 'item' if of=='user' else 'user')
+    assert len(more.user_mean)==14 and len(more.item_mean)==10
+    same(more.vectors()[0][:13], fitted.vectors()[0], rtol=0, atol=0)
+
+
+def test_vectors_give_the_predicted_means():
+    pairs, ratings = random_ratings(0)
+    fitted = fit_bayes(pairs, ratings, 13, 9, 3, 10, **random_meta(0))
+    u, i = fitted.vectors()
+    assert u.dtype==i.dtype==torch.float32
+    same((u[pairs[:,0]]*i[pairs[:,1]]).sum(1).double(), fitted.predict(pairs)[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('more', [False, True])
+def test_start_goes_on_where_a_fit_ended(more):
+    pairs, ratings, meta = planted(3)
+    features = meta | {'implicit': True} if more else {}
+    whole = fit_bayes(pairs, ratings, 13, 9, 2, 300, **features)
+    on = fit_bayes(pairs, ratings, 13, 9, 2, 1, start=whole, **features)
+    same(on.predict(pairs)[0], whole.predict(pairs)[0], rtol=1e-2, atol=3e-2)
+    same(on.bounds[0], whole.bounds[-1], rtol=0, atol=.1)
+    known = (pairs[:,0]<9) & (pairs[:,1]<6)
+    early = fit_bayes(pairs[known], ratings[known]+100, 9, 6, 2, 40, **{k: v[:9 if 'user' in k else 6] if k!='implicit' else v for k,v in features.items()})
+    late = fit_bayes(pairs, ratings+100, 13, 9, 2, 1, start=early, **features)
+    cold = fit_bayes(pairs, ratings+100, 13, 9, 2, 1, **features)
+    assert late.bounds[0]>cold.bounds[0]
+    with pytest.raises(ValueError, match='`start` must have 3 factors and at most 13 users, got 2 and 13'): fit_bayes(pairs, ratings, 13, 9, 3, start=whole)
+    with pytest.raises(ValueError, match='`start` must have 2 factors and at most 8 items, got 2 and 9'): fit_bayes(pairs.clamp(max=7), ratings, 13, 8, 2, start=whole)
+
+
 @pytest.mark.parametrize('error, text, change', [
+    (ValueError, '`user_meta` must have axes (13, m)', {'user_meta': torch.ones(12, 2)}),
+    (TypeError, '`item_meta` must hold floating-point', {'item_meta': torch.ones(9, 2).long()}),
+    (ValueError, '`item_meta` must be finite numbers, got [nan', {'item_meta': torch.full((9, 2), torch.nan)}),
     (IndexError, '`pairs[:,0] (users)` must lie in 0…12', {'pairs': torch.tensor([[13, 0]]*70)}),
     (TypeError, '`pairs` must hold integers', {'pairs': torch.zeros(70, 2)}),
     (ValueError, '`pairs` must have axes (b, 2)', {'pairs': torch.zeros(70, 3).long()}),
@@ -128,14 +225,12 @@ def test_bad_input_is_refused(error, text, change):
     assert text in str(e.value)
 
 
-
-
 def test_without_numba(monkeypatch):
     pairs, ratings = random_ratings(0)
     expected = fit_bayes(pairs, ratings, 13, 9, 2, compiled=False)
     monkeypatch.setattr(bayes, 'find_spec', lambda name: None)
     monkeypatch.setitem(sys.modules, 'numba', None)
-    for a,b in zip(fit_bayes(pairs, ratings, 13, 9, 2), expected, strict=True): same(a, b, rtol=0, atol=0)
+    same_fits(fit_bayes(pairs, ratings, 13, 9, 2), expected, rtol=0, atol=0)
     with pytest.raises(ImportError, match='lesson8lib.fast'): fit_bayes(pairs, ratings, 13, 9, compiled=True)
 
 
