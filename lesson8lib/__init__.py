@@ -28,7 +28,7 @@ Modules:
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
 - `lesson8lib.pooling`: Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
-- `lesson8lib.recommender`: Recommendations from your own table of ratings: fit, predict, explain, new users, evaluate, save
+- `lesson8lib.recommender`: Recommendations from your own table of ratings: fit, predict, recommend, explain, update, evaluate, save
 - `lesson8lib.relus`: Add up functions with one kink each, and the sum can approximate any continuous function
 - `lesson8lib.show`: Draw matrices, images, named points and the results of benchmarks in one style
 - `lesson8lib.tabular`: Embeddings for categorical columns, standardized continuous columns, and a network on both: fastai's TabularModel from scratch
