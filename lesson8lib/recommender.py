@@ -26,8 +26,9 @@ from torch import Tensor
 from .baselines import Evaluation, rating_baselines, rating_errors
 from .bayes import BayesFactors, fit_bayes
 from .checks import (as_table, check_interval, check_range, check_size, check_table)
-from .choice import (Scores, both_scores, choice_scores, ease, list_quality,
-                               popularity_scores, top_items)
+from .choice import (Scores, blend_scores, both_scores, choice_scores, ease,
+                               factor_scores, fold_in_choice, implicit_als, list_quality,
+                               popularity_scores, star_values, top_items)
 from .cold_start import fold_in as solve_row
 from .collab import DotProductBias, RatingsData, apply_y_range, check_ratings
 from .data import Vocab
@@ -138,7 +139,7 @@ class Recommender:
         data = _read(self, df)
         data, info, meta = _with_info(self, data, user_info, item_info)
         model, history = _learn(self, data, meta, progress)
-        choice = _learn_choice(self, data)
+        choice = _learn_choice(self, data, progress)
         # assigned last, so that a failed fit keeps what was learned before
         return _set(self, data, model, choice, history, info, meta)
 
@@ -155,7 +156,7 @@ class Recommender:
         _fitted(self)
         data, meta = _joined(self, _read(self, df, fewest=1), user_info, item_info)
         model, history = _learn(self, data, meta, progress, start=self.model)
-        choice = _learn_choice(self, data)
+        choice = _learn_choice(self, data, progress)
         return _set(self, data, model, choice, history, self.info, meta)
 
     @overload
@@ -510,9 +511,27 @@ def _learn(self:Recommender, data:RatingsData, meta:Mapping, progress:bool, star
         user_meta=meta.get('user'), item_meta=meta.get('item'), progress=progress, **first)
     bound = model.bounds.numpy()/len(data.train[1])
     history = pd.DataFrame({'bound': bound}).rename_axis('iteration')
+    model = _for_new(model, *data.train)
     if self.draws:
         model = sample_bayes(model, *data.train, draws=self.draws, seed=self.seed, progress=progress)
     return model, history
+
+def _for_new(model:BayesFactors, x:Tensor, y:Tensor)->BayesFactors:
+    """Prior means such that predictions for new users, and of new items, are right on average
+
+    A rating exists because somebody chose the item: users rate what suits them, and good items
+    are rated more often. So the ratings are higher than the prior of a typical user or item says."""
+    new, ones = {}, torch.ones(len(y), 1, dtype=torch.float64)
+    for k,side in enumerate(_sides):
+        mean, prior = getattr(model, f'{side}_mean').clone(), getattr(model, f'{side}_prior')
+        other = getattr(model, f'{_sides[1-k]}_mean')[x[:,1-k]]
+        expected = other[:,-1] + torch.cat([other[:,:-1], ones], 1)@prior.mean
+        shift = (y-model.mu-expected).mean()
+        bias = torch.zeros_like(prior.mean).index_fill(0, torch.tensor(len(prior.mean)-1), 1.)
+        rated = torch.bincount(x[:,k], minlength=len(mean))>0
+        mean[~rated] += shift*bias
+        new |= {f'{side}_mean': mean, f'{side}_prior': prior._replace(mean=prior.mean+shift*bias)}
+    return model._replace(**new)
 
 def _given(self, **settings)->dict: return {k: v for k,v in settings.items() if v is not None}
 
@@ -548,14 +567,23 @@ def _set_typical(model:DotProductBias, x:Tensor)->None:
             rows = getattr(model, f'{side}_{part}').data
             rows[0] = rows[there].mean(0)
 
-def _learn_choice(self:Recommender, data:RatingsData)->dict[str,Tensor]:
-    "The tensors of the model of choices"
-    return {'weights': ease(data.train[0], len(data.users), len(data.items))}
+def _values(self:Recommender, y:Tensor, like:Tensor)->Tensor|None:
+    "How much each rating counts as a choice, relative to the training ratings"
+    if self.feedback=='implicit': return None
+    return star_values(y, float(like.double().mean()), float(like.double().std(correction=0)))
 
-def _choice_scores(choice:Mapping[str,Tensor], pairs:Tensor, counts:Tensor)->Scores:
-    "Scores of choices; among equal ones, such as those of a user without ratings, popularity"
-    scores, more = choice_scores(choice['weights'], pairs), 1e-6*counts/counts.max()
-    return lambda users: scores(users) + more
+def _learn_choice(self:Recommender, data:RatingsData, progress:bool)->dict[str,Tensor]:
+    "The tensors of the models of choices: implicit ALS, and EASE up to 10,000 items"
+    (x, y), n_users, n_items = data.train, *map(len, data[:2])
+    values = _values(self, y, y)
+    p, q = implicit_als(x, n_users, n_items, values=values, seed=self.seed, progress=progress)
+    choice = {'p': p.float(), 'q': q.float()}
+    return choice | ({'weights': ease(x, n_users, n_items, values=values)} if n_items<=10_000 else {})
+
+def _choice_scores(choice:Mapping[str,Tensor], pairs:Tensor, values:Tensor|None)->Scores:
+    scores = factor_scores(choice['p'], choice['q'])
+    if 'weights' not in choice: return scores
+    return blend_scores(choice_scores(choice['weights'], pairs, values), scores)
 
 # %% ../nbs/42_recommender.ipynb #43e3cb36
 class _View(NamedTuple):
@@ -572,11 +600,8 @@ class _View(NamedTuple):
 
     def scores(self, by:str)->Scores:
         if by=='choice': return self.choice
-        def rating(users):
-            raw = apply_y_range(self.users[users]@self.items.T, self.y_range)
-            return raw if self.y_range is None else raw-self.mean
-        if by=='rating': return rating
-        return both_scores(self.choice, lambda users: rating(users)/self.unit)
+        def rating(users): return apply_y_range(self.users[users]@self.items.T, self.y_range)
+        return rating if by=='rating' else both_scores(self.choice, rating, self.unit)
 
     def seen(self, users:Tensor)->Tensor: # the pairs of these users
         if len(users)>1000: return self.pairs
@@ -607,7 +632,7 @@ def _set(self:Recommender, data, model, choice, history, info, meta)->Recommende
     users, items, y_range = (None,)*3 if model is None else _vectors(model)
     mean, unit = float(y.double().mean()), float(y.double().std(correction=0)) or 1.
     self.view = _View(model, users, items, getattr(model, 'mu', mean), unit, y_range,
-                      _choice_scores(choice, x, self.counts), x, starts)
+                      _choice_scores(choice, x, _values(self, y, y)), x, starts)
     return self
 
 def _rating_view(self:Recommender)->_View:
@@ -615,11 +640,17 @@ def _rating_view(self:Recommender)->_View:
     if self.model is not None: return self.view
     raise ValueError("ratings cannot be predicted with feedback='implicit'")
 
+def _choice_factors(self:Recommender, index:Tensor, values:Tensor|None)->Tensor:
+    "Factors of a new user; without ratings, the mean of all users"
+    if len(index): return fold_in_choice(self.choice['q'], index, values).float()
+    return self.choice['p'][self.data.train[0][:,0].unique()].mean(0)
+
 def _solo(self:Recommender, index:Tensor, stars:Tensor, meta:Tensor|None)->_View:
     "The view of a new user who has rated these items"
-    pairs = torch.stack([torch.zeros_like(index), index], 1)
+    pairs, values = torch.stack([torch.zeros_like(index), index], 1), _values(self, stars, self.data.train[1])
+    choice = self.choice | {'p': _choice_factors(self, index, values)[None]}
     view = self.view._replace(pairs=pairs, starts=torch.tensor([0, len(index)]),
-                              choice=_choice_scores(self.choice, pairs, self.counts))
+                              choice=_choice_scores(choice, pairs, values))
     if self.model is None: return view
     if isinstance(self.model, DotProductBias):
         factors, bias = solve_row(self.model, self.data, index, stars.to(self.data.train[1]))
@@ -762,7 +793,7 @@ def _add(self:Recommender, side:str, name, ratings, info)->Recommender:
     train = torch.cat([x, pairs]), torch.cat([y, stars.to(y)])
     known = _extended(vocab, [name if isinstance(name, str) else int(name)], side)
     data = self.data._replace(train=train, **{f'{side}s': known})
-    choice = self.choice if side=='user' else _with_item(self.choice)
+    choice = _with_user(self, index, stars) if side=='user' else _with_item(self.choice)
     all_meta = self.meta if meta is None else self.meta | {side: torch.cat([self.meta[side], meta[None]])}
     return _set(self, data, model, choice, self.history, self.info, all_meta)
 
@@ -785,8 +816,14 @@ def _lesson_model(tensors:Mapping[str,Tensor], y_range)->DotProductBias:
     return model
 
 def _with_item(choice:Mapping[str,Tensor])->dict[str,Tensor]:
-    "One more item that nobody has chosen"
-    return {'weights': torch.nn.functional.pad(choice['weights'], (0, 1, 0, 1))}
+    "One more item that has not been chosen"
+    pad = torch.nn.functional.pad
+    more = {'weights': pad(choice['weights'], (0, 1, 0, 1))} if 'weights' in choice else {}
+    return choice | {'q': pad(choice['q'], (0, 0, 0, 1))} | more
+
+def _with_user(self:Recommender, index:Tensor, stars:Tensor)->dict[str,Tensor]:
+    row = _choice_factors(self, index, _values(self, stars, self.data.train[1]))
+    return self.choice | {'p': torch.cat([self.choice['p'], row[None]])}
 
 def _joined(self:Recommender, new:RatingsData, *tables)->tuple[RatingsData, dict]:
     "Old and new ratings together, and the metadata of all"
@@ -954,4 +991,4 @@ def _restore_1(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     users, items = Vocab(about['users'], 'user'), Vocab(about['items'], 'item')
     data = RatingsData(users, items, (tensors.pop('x').long(), tensors.pop('y')), None)
     model = _lesson_model(tensors, tuple(about['range']))
-    return _set(self, data, model, _learn_choice(self, data), history, {}, {})
+    return _set(self, data, model, _learn_choice(self, data, False), history, {}, {})
