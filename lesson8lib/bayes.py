@@ -42,7 +42,7 @@ def _by_row(row, other, value, n:int)->_Rows:
 
 def _expected(mean, cov=None):
     "For vectors [q, c], with z = [q, 1]: E[z zᵀ] (lower triangle), E[c z], E[c²], z, c"
-    (n, d), (i, j) = mean.shape, np.tril_indices(mean.shape[1])
+    d, (i, j) = mean.shape[1], np.tril_indices(mean.shape[1])
     z, c, p = mean.copy(), mean[:,-1:], len(i)
     z[:,-1] = 1.
     table = np.concatenate([z[:,i]*z[:,j], c*z, c*c, z, c], 1)
@@ -277,7 +277,8 @@ def _parts(factors, of:str):
         raise ValueError(f"`of` must be 'user' or 'item', got {of!r}")
     own, other = (of, 'item') if of=='user' else (of, 'user')
     names = [f'{own}_prior', f'{own}_features']
-    names += [n for n in factors._fields if n in (f'{other}_mean', f'{other}_cov', f'{other}_draws')]
+    vectors = f'{other}_mean', f'{other}_cov', f'{other}_draws'
+    names += [name for name in vectors if name in factors._fields]
     return [getattr(factors, name) for name in names]
 
 def _new_features(features:'Features', index, meta)->Tensor:
@@ -395,7 +396,7 @@ class Prior(NamedTuple):
 class Features(NamedTuple):
     "How to compute the features of a new user or item"
     center:Tensor # (m), average of each feature: metadata first, then implicit ones
-    loadings:Tensor # (others, k), what each rated item (or user) adds to k implicit ones
+    loadings:Tensor # (others, k), what each rated item (user) adds to implicit ones
 
 # %% ../nbs/40_bayes.ipynb #6b05be72
 class BayesFactors(NamedTuple):
@@ -482,8 +483,9 @@ def fit_bayes(
     """Bayesian matrix factorization by mean-field variational Bayes
 
     Raises IndexError for an index out of range, ValueError for ratings that are all
-    equal or not finite, ImportError for `compiled` without numba. Source: Lim and Teh,
-    Variational Bayesian approach to movie rating prediction, 2007."""
+    equal or not finite, for metadata of another size and for a `start` that does not
+    fit, ImportError for `compiled` without numba. Sources: Lim and Teh, Variational
+    Bayesian approach to movie rating prediction, 2007; for `implicit`, Koren 2008."""
     compiled = _check_compiled(compiled)
     iterations = check_size(iterations, 'iterations')
     sizes = check_size(n_users, 'n_users'), check_size(n_items, 'n_items')
@@ -494,7 +496,8 @@ def fit_bayes(
     if not implicit: loadings = [np.zeros((n, 0)) for n in reversed(sizes)]
     r = (r-mu)/unit  # until the end, in units of their standard deviation
     sides = own, other = _sides(users, items, r, d, metas, loadings, compiled)
-    noise = _begin(sides, generator) if start is None else _continue(sides, start, mu, unit)
+    if start is None: noise = _begin(sides, generator)
+    else: noise = _continue(sides, start, mu, unit)
     squares, bounds = (r**2).sum(), []
     for _ in _steps(iterations, progress, 'iteration'):
         own.update(other, noise, compiled)
@@ -502,7 +505,8 @@ def fit_bayes(
         gain = _estimate_prior(own) + _estimate_prior(other)
         error = squares + other.error.sum()
         noise = max(error/len(r), 1e-6)  # it could reach 0 with few ratings
-        bounds.append(gain - .5*(len(r)*math.log(2*math.pi*noise*unit**2) + error/noise))
+        likely = len(r)*math.log(2*math.pi*noise*unit**2) + error/noise
+        bounds.append(gain - .5*likely)
     return _finish(sides, mu, unit, noise, bounds)
 
 # %% ../nbs/40_bayes.ipynb #ba7e5011
@@ -548,7 +552,7 @@ def _again(factors, pairs, ratings, user_meta, item_meta, compiled:bool):
     mu, unit = factors.mu, r.std()
     r = (r-mu)/unit
     sides = _sides(users, items, r, d, metas, loadings, compiled)
-    return sides, r, mu, unit, _continue(sides, factors, mu, unit)
+    return sides, r, unit, _continue(sides, factors, mu, unit)
 
 def _kept(sides, noise:float, unit:float)->dict:
     "A draw, in the units of the ratings"
@@ -622,9 +626,10 @@ class BayesDraws(NamedTuple):
         rows = _Rows(np.array([0, len(index)]), np.arange(len(index)), value)
         centers = (prior.mean + new@prior.weights).numpy()
         near = others[:,index].double().numpy()
-        draws = [_update(rows, (near[k], None), centers[k:k+1], prior.cov[k].numpy(), noise,
-                         compiled=False, draw=rng.standard_normal((1, len(centers[k]))))[0]
-                 for k,noise in enumerate(self.noise.tolist())]
+        draws, covs, normal = [], prior.cov.numpy(), rng.standard_normal(centers.shape)
+        for k,noise in enumerate(self.noise.tolist()):
+            given = rows, (near[k], None), centers[k:k+1], covs[k], noise
+            draws.append(_update(*given, compiled=False, draw=normal[k:k+1])[0])
         return torch.from_numpy(np.concatenate(draws))
 
     def add(self,
@@ -658,11 +663,13 @@ def sample_bayes(
     matrix factorization using Markov chain Monte Carlo, 2008."""
     compiled, rng = _check_compiled(compiled), _generator(seed)
     draws, keep = check_size(draws, 'draws'), check_size(keep, 'keep')
-    sides, r, mu, unit, noise = _again(factors, pairs, ratings, user_meta, item_meta, compiled)
+    given = pairs, ratings, user_meta, item_meta
+    sides, r, unit, noise = _again(factors, *given, compiled)
     own, other = sides
     size = 4*sum(side.mean.size for side in sides)
     keep = min(keep, draws-draws//10, max(1, 2**28//size))
-    kept = set(np.linspace(draws, draws//10, keep, endpoint=False).round().astype(int).tolist())
+    last = np.linspace(draws, draws//10, keep, endpoint=False)
+    kept = set(last.round().astype(int).tolist())
     squares, found = (r**2).sum(), []
     for k in _steps(draws, progress, 'draw'):
         for side in sides: _draw_prior(side, rng)

@@ -104,7 +104,7 @@ def test_the_prior_of_a_side_is_ridge_regression_and_its_bound_the_evidence():
     side = bayes._Side(rows, torch.randn(n, m, generator=g).double().numpy(), np.zeros((n, 0)), np.zeros((1, 0)), d)
     side.mean = side.known@np.ones((m, d)) + torch.randn(n, d, generator=g).double().numpy()
     bound = bayes._estimate_prior(side, 500)
-    x, (center, cov, weights), strength = side.known, (torch.from_numpy(p) for p in side.prior), side.strength[0]
+    x, (_, cov, weights), strength = side.known, (torch.from_numpy(p) for p in side.prior), side.strength[0]
     y = side.mean-side.mean.mean(0)
     ridge = np.linalg.solve(x.T@x + strength*np.eye(m), x.T@y)
     np.testing.assert_allclose(weights, ridge, rtol=1e-9)
