@@ -3,17 +3,22 @@
 Seed s means: split 80/20 with seed s, the first n of the training ratings in an order drawn with seed s, weights initialized with seed s. All
 models see the same n ratings, predict the same 20,000 others, and their predictions are clipped to 1 … 5. "user and item biases" are damped means
 by alternating least squares, with the strengths that Surprise's `BaselineOnly` has by default (10 for items, 15 for users). `DotProductBias` has the
-lesson's recipe, with five weight decays. Seconds are those of one thread. `python benchmarks/bayes.py` takes about seven minutes.
+lesson's recipe, with five weight decays. "who rated what" is `implicit=True`; "draws" are 200 from `sample_bayes`. The published folds and their metadata
+are those of `standings`. Seconds are those of one thread. `python benchmarks/bayes.py` takes about ten minutes; with `--ours`, three: the mean, the
+biases and `DotProductBias` keep their stored results.
 """
+import json
+import sys
 from time import process_time
 
 import torch
-from common import record, save
+from common import RESULTS, record, save
 from scipy.stats import norm
+from standings import folds
 from torch import Tensor
 from tqdm import tqdm
 
-from lesson8lib.bayes import fit_bayes
+from lesson8lib.bayes import fit_bayes, sample_bayes
 from lesson8lib.collab import DotProductBias, RatingsData, fit_ratings
 from lesson8lib.data import load_movielens
 from lesson8lib.training import new_generator
@@ -32,36 +37,65 @@ def biases(pairs:Tensor, ratings:Tensor, n_users:int, n_items:int)->tuple[Tensor
     return u, i
 
 
+def old(models:tuple[str, ...])->list[dict]: return [r for r in json.loads((RESULTS/'bayes.json').read_text(encoding='utf-8'))['results'] if r['model'] in models]
+
+
+def rmse(prediction:Tensor, y:Tensor)->float: return round((prediction.clamp(1, 5)-y).square().mean().sqrt().item(), 4)
+
+
+def peers(data:RatingsData, train:tuple[Tensor, Tensor], seed:int, n:int)->list[dict]:
+    "The mean, damped biases, and the lesson's model with several weight decays"
+    sizes, (x, y), mean = (len(data.users), len(data.items)), data.valid, train[1].mean()
+    u, i = biases(*train, *sizes)
+    found = [record('mean', 'rmse', rmse(mean.expand(len(y)), y), seed, n=n),
+             record('user and item biases', 'rmse', rmse(mean + u[x[:,0]] + i[x[:,1]], y), seed, n=n)]
+    for wd in DECAYS:
+        model, _ = fit_ratings(data._replace(train=train, valid=None), DotProductBias, seed=seed, wd=wd, progress=False)
+        with torch.no_grad(): found.append(record('DotProductBias', 'rmse', rmse(model.eval()(x), y), seed, n=n, wd=wd))
+    return found
+
+
+def timed(function, *args, **options):
+    begun = process_time()
+    return function(*args, **options), round(process_time()-begun, 2)
+
+
+def ours(train:tuple[Tensor, Tensor], sizes:tuple[int, int], test:tuple[Tensor, Tensor], seed:int, setting:dict, meta:dict|None=None)->list[dict]:
+    "With and without who rated what, approximated and by draws; with metadata, if there are any"
+    found, (x, y) = [], test
+    for implicit in (False, True):
+        what = ', '.join(['metadata']*bool(meta) + ['who rated what']*implicit)
+        fitted, seconds = timed(fit_bayes, *train, *sizes, seed=seed, implicit=implicit, **(meta or {}))
+        drawn, more = timed(sample_bayes, fitted, *train, seed=seed, **(meta or {}))
+        for name,model,took in (('fit_bayes', fitted, seconds), ('draws', drawn, seconds+more)):
+            name, (mean, variance) = ', '.join([name]+[what]*bool(what)), model.predict(x)
+            def add(metric, value, name=name, **more): found.append(record(name, metric, value, seed, **setting, **more))
+            add('rmse', rmse(mean, y))
+            add('seconds', round(took, 2), engine='numba')
+            for quarter,rows in enumerate(variance.argsort().chunk(4), 1): add('rmse of a quarter', rmse(mean[rows], y[rows]), quarter=quarter)
+            for level in LEVELS:
+                inside = (mean-y).abs()<=norm.ppf(.5+level/2)*variance.sqrt()
+                add('inside', round(inside.double().mean().item(), 4), level=level)
+    return found
+
+
 def main()->None:
     torch.set_num_threads(1)
-    table, found = load_movielens().ratings, []
+    only, table = '--ours' in sys.argv, load_movielens().ratings
+    found = old(('mean', 'user and item biases', 'DotProductBias')) if only else []
     for seed in tqdm(SEEDS, desc='seeds'):
         data = RatingsData.from_df(table, seed=seed)
-        sizes, (pairs, ratings), (x, y) = (len(data.users), len(data.items)), data.train, data.valid
+        sizes, (pairs, ratings) = (len(data.users), len(data.items)), data.train
         order = torch.randperm(len(ratings), generator=new_generator(seed))
         for n in SIZES:
             train = pairs[order[:n]], ratings[order[:n]]
-            def add(model, prediction, metric='rmse', rows=slice(None), n=n, y=y, seed=seed, **setting):
-                value = (prediction.clamp(1, 5)-y)[rows].square().mean().sqrt().item()
-                found.append(record(model, metric, round(value, 4), seed, n=n, **setting))
-            add('mean', train[1].mean().expand(len(y)))
-            u, i = biases(*train, *sizes)
-            add('user and item biases', train[1].mean() + u[x[:,0]] + i[x[:,1]])
-            for wd in DECAYS:
-                model, _ = fit_ratings(data._replace(train=train, valid=None), DotProductBias, seed=seed, wd=wd, progress=False)
-                with torch.no_grad(): add('DotProductBias', model.eval()(x), wd=wd)
-            for compiled,engine in ((False, 'PyTorch'), (True, 'numba')):
-                fit_bayes(*train, *sizes, iterations=1, compiled=compiled)  # numba compiles
-                begun = process_time()
-                fitted = fit_bayes(*train, *sizes, seed=seed, compiled=compiled)
-                found.append(record('fit_bayes', 'seconds', round(process_time()-begun, 2), seed, n=n, engine=engine))
-            mean, variance = fitted.predict(x)
-            add('fit_bayes', mean)
-            order_of_width = variance.argsort()
-            for quarter,rows in enumerate(order_of_width.chunk(4), 1): add('fit_bayes', mean, 'rmse of a quarter', rows, quarter=quarter)
-            for level in LEVELS:
-                inside = (mean-y).abs()<=norm.ppf(.5+level/2)*variance.sqrt()
-                found.append(record('fit_bayes', 'inside', round(inside.double().mean().item(), 4), seed, n=n, level=level))
+            if not only: found += peers(data, train, seed, n)
+            for compiled in (False, True): fit_bayes(*train, *sizes, iterations=1, compiled=compiled, implicit=True)  # numba compiles
+            found.append(record('fit_bayes', 'seconds', timed(fit_bayes, *train, *sizes, seed=seed, compiled=False)[1], seed, n=n, engine='PyTorch'))
+            found += ours(train, sizes, data.valid, seed, {'n': n})
+    for fold in tqdm(folds(range(1, 6)), desc='folds', total=5):
+        for meta in ({}, fold.meta):
+            found += ours((fold.x, fold.y), (fold.n_users, fold.n_items), (fold.test_x, fold.test_y), 0, {'fold': fold.number}, meta)
     save('bayes', found, ('torch', 'numpy', 'numba'), threads=1, factors=10)
 
 
