@@ -509,28 +509,10 @@ def _learn(self:Recommender, data:RatingsData, meta:Mapping, progress:bool, star
         **info, implicit=self.implicit, progress=progress, **first)
     bound = model.bounds.numpy()/len(data.train[1])
     history = pd.DataFrame({'bound': bound}).rename_axis('iteration')
-    model = _for_new(model, *data.train)
     if self.draws:
         model = sample_bayes(model, *data.train, draws=self.draws, seed=self.seed, **info,
                              progress=progress)
-    return model, history
-
-def _for_new(model:BayesFactors, x:Tensor, y:Tensor)->BayesFactors:
-    """Prior means such that predictions for new users, and of new items, are right on average
-
-    A rating exists because somebody chose the item: users rate what suits them, and good items
-    are rated more often. So the ratings are higher than the prior of a typical user or item says."""
-    new, ones = {}, torch.ones(len(y), 1, dtype=torch.float64)
-    for k,side in enumerate(_sides):
-        mean, prior = getattr(model, f'{side}_mean').clone(), getattr(model, f'{side}_prior')
-        other = getattr(model, f'{_sides[1-k]}_mean')[x[:,1-k]]
-        expected = other[:,-1] + torch.cat([other[:,:-1], ones], 1)@prior.mean
-        shift = (y-model.mu-expected).mean()
-        bias = torch.zeros_like(prior.mean).index_fill(0, torch.tensor(len(prior.mean)-1), 1.)
-        rated = torch.bincount(x[:,k], minlength=len(mean))>0
-        mean[~rated] += shift*bias
-        new |= {f'{side}_mean': mean, f'{side}_prior': prior._replace(mean=prior.mean+shift*bias)}
-    return model._replace(**new)
+    return _for_new(model, data.train, meta), history
 
 def _given(self, **settings)->dict: return {k: v for k,v in settings.items() if v is not None}
 
@@ -546,7 +528,59 @@ def _learn_lesson(self:Recommender, data:RatingsData, progress:bool):
     _set_typical(model, data.train[0])
     return model, history
 
-# %% ../nbs/42_recommender.ipynb #c333c156
+# %% ../nbs/42_recommender.ipynb #fa2489b1
+def _for_new(model, train:tuple[Tensor, Tensor], meta:Mapping):
+    """The model with priors for new users and items, which also those without ratings get
+
+    Which items they rated says little about them yet: their priors have the mean and covariance
+    of all others, and depend on metadata alone. And a rating exists because somebody chose the
+    item: users rate what suits them, and good items are rated more often. So the mean is raised
+    until it predicts the training ratings without bias."""
+    found = {}
+    for k,side in enumerate(_sides):
+        rows, prior = _vectors_of(model, side), getattr(model, f'{side}_prior')
+        rated = torch.bincount(train[0][:,k], minlength=rows.shape[-2])>0
+        known, weights = _known(model, side, meta), prior.weights.clone()
+        weights[...,len(meta[side][0]) if side in meta else 0:,:] = 0.
+        of_meta = known@weights  # (n, d), or (draws, n, d)
+        left = (rows-of_meta)[...,rated,:]
+        mean = left.mean(-2)
+        apart = left-mean[...,None,:]
+        cov = apart.mT@apart/left.shape[-2]
+        if isinstance(model, BayesFactors): cov = cov + getattr(model, f'{side}_cov')[rated].mean(0)
+        mean[...,-1] += _bias_of(model, k, mean, of_meta, *train)
+        found[f'{side}_prior'] = prior._replace(mean=mean, cov=cov, weights=weights)
+        if isinstance(model, BayesFactors):
+            new = dict(mean=mean+of_meta, cov=cov.expand(len(rows), -1, -1))
+            found |= {f'{side}_{name}': torch.where(rated.view(-1, *[1]*(t.ndim-1)), getattr(model, f'{side}_{name}'), t)
+                      for name,t in new.items()}
+    return model._replace(**found)
+
+def _vectors_of(model, side:str)->Tensor: # (n, d), or (draws, n, d)
+    if isinstance(model, BayesFactors): return getattr(model, f'{side}_mean')
+    return getattr(model, f'{side}_draws').double()
+
+def _known(model, side:str, meta:Mapping)->Tensor:
+    "Metadata as the model has seen them: less the averages; zeros where there are none"
+    center = getattr(model, f'{side}_features').center
+    known = torch.zeros(_vectors_of(model, side).shape[-2], len(center), dtype=torch.float64)
+    if side not in meta: return known
+    table, m = meta[side].double(), meta[side].shape[1]
+    known[:,:m] = torch.where(table.any(1, keepdim=True), table-center[:m], 0.)
+    return known
+
+def _bias_of(model, k:int, mean:Tensor, of_meta:Tensor, x:Tensor, y:Tensor)->Tensor:
+    "By how much the training ratings exceed what a prior mean predicts; of at most 2²¹ numbers"
+    other = _vectors_of(model, _sides[1-k])
+    step = math.ceil(len(y)*other[...,0,0].numel()/2**21)
+    x, y = x[::step], y[::step]
+    z = other[...,x[:,1-k],:].clone()
+    c = z[...,-1].clone()
+    z[...,-1] = 1.
+    expected = c + (z*(mean[...,None,:] + of_meta[...,x[:,k],:])).sum(-1)
+    return (y-model.mu-expected).mean(-1)
+
+# %% ../nbs/42_recommender.ipynb #542e538f
 def _prediction_range(y:Tensor, y_range, column:str)->tuple[float, float]:
     "The given range, checked; if None, the ratings' range plus an eighth on each side"
     low, high = (v.item() for v in y.aminmax())
@@ -584,7 +618,7 @@ def _choice_scores(choice:Mapping[str,Tensor], pairs:Tensor, values:Tensor|None)
     if 'weights' not in choice: return scores
     return blend_scores(choice_scores(choice['weights'], pairs, values), scores)
 
-# %% ../nbs/42_recommender.ipynb #a6b0dba1
+# %% ../nbs/42_recommender.ipynb #43e3cb36
 class _View(NamedTuple):
     "What predictions and lists are made of: for all users, or for a new one alone"
     model:Any # `BayesFactors`, `BayesDraws`, `DotProductBias`; None with implicit feedback
@@ -616,7 +650,7 @@ def _vectors(model)->tuple[Tensor, Tensor, Any]:
     users = torch.cat([p, b[:,None], ones(b)[:,None]], 1)
     return users, torch.cat([q, ones(c)[:,None], c[:,None]], 1), model.y_range
 
-# %% ../nbs/42_recommender.ipynb #e58e49ef
+# %% ../nbs/42_recommender.ipynb #31397f02
 def _set(self:Recommender, data, model, choice, history, info, meta)->Recommender:
     "Store what was learned, and what lists are made of"
     order = data.train[0][:,0].sort(stable=True).indices
@@ -658,7 +692,7 @@ def _solo(self:Recommender, index:Tensor, stars:Tensor, meta:Tensor|None)->_View
     model = _alone(self.model, index, stars, meta)
     return view._replace(model=model, users=_vectors(model)[0])
 
-# %% ../nbs/42_recommender.ipynb #2b0f17fb
+# %% ../nbs/42_recommender.ipynb #3a7a6bbc
 def _alone(model, index:Tensor, stars:Tensor, meta:Tensor|None):
     "The model with a single user, a new one"
     if isinstance(model, BayesDraws):
@@ -707,7 +741,7 @@ def _by(self:Recommender, by:str|None)->str:
     if by in known: return by
     raise ValueError(f'`by` must be {" or ".join(map(repr, known))}, got {by!r}')
 
-# %% ../nbs/42_recommender.ipynb #aa9c0729
+# %% ../nbs/42_recommender.ipynb #38efef5a
 def _names(vocab:Vocab)->list: return vocab.decode(torch.arange(1, len(vocab)))
 
 def _column(names:Iterable, label:str)->'pandas.Series':
@@ -761,7 +795,7 @@ def _candidates(self:Recommender, items, exclude, min_ratings:int)->Tensor|None:
         allowed &= torch.zeros(len(self.data.items), dtype=torch.bool).index_fill(0, rows, True)
     return allowed.index_fill(0, _rows(self.data.items, exclude, 'exclude'), False)
 
-# %% ../nbs/42_recommender.ipynb #6a96bcdb
+# %% ../nbs/42_recommender.ipynb #bcdee1b0
 def _new_ratings(self:Recommender, ratings, of:str, unknown:str='raise')->tuple[Tensor, Tensor]:
     "Indices and ratings from a dict, checked; `of` says what its keys are: 'items' or 'users'"
     import pandas as pd
@@ -799,7 +833,7 @@ def _add(self:Recommender, side:str, name, ratings, info)->Recommender:
     all_meta = self.meta if meta is None else self.meta | {side: torch.cat([self.meta[side], meta[None]])}
     return _set(self, data, model, choice, self.history, self.info, all_meta)
 
-# %% ../nbs/42_recommender.ipynb #018650c2
+# %% ../nbs/42_recommender.ipynb #70aa0ad5
 def _with_row(self:Recommender, side:str, index:Tensor, stars:Tensor, meta):
     "The model with one more user or item"
     if not isinstance(self.model, DotProductBias):
@@ -851,7 +885,7 @@ def _meta_of_new(self:Recommender, side:str, vocab:Vocab, table)->dict[str,Tenso
     if table is not None and len(rows): rows = self.info[side].encode(table, vocab)[len(old):]
     return {side: torch.cat([old, rows])}
 
-# %% ../nbs/42_recommender.ipynb #48796a79
+# %% ../nbs/42_recommender.ipynb #54513817
 def _cosine_to(self:Recommender, row:int)->Tensor:
     "Cosine of all items with one: of latent factors, or of the columns of who chose what"
     if self.model is None:
@@ -881,7 +915,7 @@ def _terms(self:Recommender, u:int, i:int, names)->tuple[list[tuple[str, float]]
     if x.ndim==1: return terms, products
     return [*terms, ('all factors', float(products.sum(1).mean()))], products.new_zeros(0)
 
-# %% ../nbs/42_recommender.ipynb #b4393e70
+# %% ../nbs/42_recommender.ipynb #64af9909
 def _test_ratings(self:Recommender, df)->tuple[Tensor, Tensor]:
     "Indices and ratings of a test table, (n, 2) and (n)"
     if self.feedback=='implicit':
@@ -914,7 +948,7 @@ def _baselines(self:Recommender, x:Tensor, y:Tensor, test)->dict[str,dict[str,fl
         found[name] = _quality(self, popularity_scores(chosen, n_items), *test)
     return found
 
-# %% ../nbs/42_recommender.ipynb #d0f9e75d
+# %% ../nbs/42_recommender.ipynb #0de69df1
 def _flat(value, name:str)->dict[str,Tensor]:
     "Tensors and numbers of a model by name; named tuples inside it, too"
     if value is None: return {}
@@ -948,7 +982,7 @@ def _tensors(self:Recommender)->dict[str,Tensor]:
         return tensors | {f'model.{k}': p for k,p in self.model.named_parameters()}
     return tensors | _flat(self.model, 'model')
 
-# %% ../nbs/42_recommender.ipynb #8d39969d
+# %% ../nbs/42_recommender.ipynb #e32d609a
 _kinds = {'BayesFactors': BayesFactors, 'BayesDraws': BayesDraws}
 
 def _about(self:Recommender)->dict:
@@ -981,7 +1015,7 @@ def _restore(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     self.range = tuples(about['range'])
     return self
 
-# %% ../nbs/42_recommender.ipynb #48685be2
+# %% ../nbs/42_recommender.ipynb #359a2c4a
 def _restore_1(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     "Files of the first format, of the lesson's model; the choice part is computed anew"
     import pandas as pd
