@@ -75,24 +75,24 @@ OURS = {  # 'lesson8lib Recommender' belongs here, with a function of a `Split` 
 PEERS = {
     'Surprise BaselineOnly': Model(partial(peers.surprise, kind='BaselineOnly'), package='surprise'),
     'Surprise SVD': Model(partial(peers.surprise, kind='SVD'), package='surprise',
-                          grid={'n_factors': [50, 200], 'reg_all': [.1, .2], 'n_epochs': [20, 40], 'lr_all': [.01]}),
+                          grid={'n_factors': [50, 200], 'reg_all': [.1, .2, .3], 'n_epochs': [20, 40], 'lr_all': [.01]}),
     'Surprise SVD++': Model(partial(peers.surprise, kind='SVDpp', cache_ratings=True), package='surprise', where='small',
-                            grid={'reg_all': [.1], 'n_epochs': [20, 40]}),
+                            grid={'reg_all': [.1, .2], 'n_epochs': [20, 40]}),
     'cmfrec': Model(peers.cmfrec, package='cmfrec', grid={'k': [10, 20, 40], 'lambda_': [4., 8., 12., 20.]}),
     'cmfrec, metadata and implicit feedback': Model(
         partial(peers.cmfrec, meta=True, add_implicit_features=True), None, package='cmfrec', where='folds',
         grid={'k': [40], 'lambda_': [8., 12.], 'w_user': [.5, 2.], 'w_item': [.5, 2.]}),
     'LensKit biased MF': Model(peers.lenskit, package='lenskit',
-                               grid={'embedding_size': [25, 100], 'regularization': [.15, .4], 'damping': [5., 10.]}),
+                               grid={'embedding_size': [25, 100], 'regularization': [.15, .3, .6, 1.]}),
     'myFM': Model(peers.myfm, package='myfm', grid={'rank': [5, 10, 20], 'n_iter': [200]}),
     'myFM, metadata': Model(partial(peers.myfm, meta=True), None, {'rank': [10, 20], 'n_iter': [200]}, 'myfm', where='folds'),
     'myFM, metadata and implicit feedback': Model(
         partial(peers.myfm, meta=True, rated=True), None, {'rank': [5, 10, 20], 'n_iter': [200]}, 'myfm', where='folds'),
     'fastai, the lesson\'s recipe': Model(peers.fastai, package='fastai', where='small'),
     'implicit ALS': lists(partial(peers.implicit, kind='ALS'), 'cmfrec',  # beside cmfrec: RecTools brings a fork of implicit
-                          factors=[32, 64], regularization=[50], alpha=[2, 10], iterations=[15]),
+                          factors=[32, 64], regularization=[10, 50], alpha=[2, 10], iterations=[15]),
     'implicit BPR': lists(partial(peers.implicit, kind='BPR'), 'cmfrec',
-                          factors=[16, 64], learning_rate=[.01], regularization=[.01, .1], iterations=[100]),
+                          factors=[16, 64], learning_rate=[.01, .05], regularization=[.01, .1], iterations=[100]),
     'LightFM': lists(peers.lightfm, 'lightfm', loss=['warp'], no_components=[20, 60], learning_rate=[.03], epochs=[10, 30]),
     'RecTools EASE': lists(peers.rectools_ease, 'rectools', regularization=[20, 100, 300, 700]),
 }
@@ -161,6 +161,9 @@ def settings()->dict[str, tuple[dict, Any, list[int]]]: # name -> what is record
     return found | {'data=million': ({'data': 'million'}, partial(by_name, data='million'), [0])}
 
 
+def shared(name:str)->str: return 'folds' if name.startswith('fold') else name  # where settings are chosen once
+
+
 def runs_on(model:Model, name:str)->bool:
     if find_spec(model.package) is None: return False
     return model.where=='all' or (name.startswith('fold') if model.where=='folds' else name!='data=million')
@@ -217,13 +220,13 @@ def store(found:list[dict], tuned:dict, packages:set[str])->None:
 def run(name:str, chosen:dict[str, Model], tuned:dict)->Iterator[list[dict]]:
     "The records of one setting, seed by seed; all models on each split in turn, so that a slow minute hits all"
     setting, make, seeds = settings()[name]
-    shared = 'folds' if name.startswith('fold') else name
+    choices = tuned.setdefault(shared(name), {})
     here = {base: model for base,model in chosen.items() if runs_on(model, name)}
     for seed in seeds:
         split, found = make(seed), []
         for base,model in here.items():
-            if model.grid and base not in tuned.setdefault(shared, {}): tuned[shared][base] = tune(model, name, make)
-            variants = ([(base, model.args)] if model.args is not None else []) + ([(f'{base}, tuned', tuned[shared][base])] if model.grid else [])
+            if model.grid and base not in choices: choices[base] = tune(model, name, make)
+            variants = ([(base, model.args)] if model.args is not None else []) + ([(f'{base}, tuned', choices[base])] if model.grid else [])
             for label,args in variants:
                 values = judge(model.fit(split, **args), split) | split.seconds
                 found += [record(label, metric, round(value, 3 if 'seconds' in metric else 4), seed, **setting) for metric,value in values.items()]
@@ -242,7 +245,8 @@ def main()->None:
     for name in settings():
         if not any(name.startswith(start) for start in args.only): continue
         tuned = stored()['about']['tuned']
-        if args.tune and name!='fold=2': tuned[name.split('=')[0]+'s' if name.startswith('fold') else name] = {}
+        if args.tune and name not in ('fold=2', 'fold=3', 'fold=4', 'fold=5'):
+            for base in chosen: tuned.get(shared(name), {}).pop(base, None)
         for found in run(name, chosen, tuned): store(found, tuned, packages)
 
 
