@@ -11,8 +11,8 @@ predicted rating, without clipping; for users without ratings, models of lists l
 those of a fit alone, on one thread, of the processor and of the clock.
 
 What is called tuned was chosen from the grids below on a fifth of the training part, by RMSE, or by NDCG@10 for models of lists: with seed 0 of each
-setting, for all its seeds; for the folds, on half of the next fifth, in folds 1 and 3. Models of lists may be given the ratings of at least 4 only
-(`liked`); that belongs to the grids. `tuned` in `about` holds the choices.
+setting, for all its seeds; for the folds, on half of the next fifth, in folds 1 and 3; a million ratings take the choices of n=80000. Models of lists
+may be given the high ratings only (`liked`: at least 4, books 8); that belongs to the grids. `tuned` in `about` holds the choices.
 
 Libraries that are not installed are left out, and their stored results stay: no environment holds all (see requirements-*.txt).
 `python benchmarks/field.py` runs all; `--only n=2000 fold` some settings, `--models myFM EASE` some models, `--tune` chooses anew.
@@ -93,8 +93,8 @@ PEERS = {
                           factors=[32, 64], regularization=[10, 50], alpha=[2, 10], iterations=[15]),
     'implicit BPR': lists(partial(peers.implicit, kind='BPR'), 'cmfrec',
                           factors=[16, 64], learning_rate=[.01, .05], regularization=[.01, .1], iterations=[100]),
-    'LightFM': lists(peers.lightfm, 'lightfm', loss=['warp'], no_components=[20, 60], learning_rate=[.03], epochs=[10, 30]),
-    'RecTools EASE': lists(peers.rectools_ease, 'rectools', regularization=[20, 100, 300, 700]),
+    'LightFM': lists(peers.lightfm, 'lightfm', loss=['warp'], no_components=[20, 60], learning_rate=[.01, .03], epochs=[10, 30]),
+    'RecTools EASE': lists(peers.rectools_ease, 'rectools', regularization=[20, 100, 300, 700, 1500]),
 }
 MODELS = BASELINES | OURS | PEERS
 DISTRIBUTIONS = {'surprise': 'scikit-surprise', 'lightfm': 'lightfm-next', 'cmfrec': 'cmfrec', 'lenskit': 'lenskit', 'myfm': 'myfm', 'fastai': 'fastai',
@@ -161,7 +161,8 @@ def settings()->dict[str, tuple[dict, Any, list[int]]]: # name -> what is record
     return found | {'data=million': ({'data': 'million'}, partial(by_name, data='million'), [0])}
 
 
-def shared(name:str)->str: return 'folds' if name.startswith('fold') else name  # where settings are chosen once
+def shared(name:str)->str: # where settings are chosen once; a million ratings take those of 80,000
+    return 'folds' if name.startswith('fold') else {'data=million': 'n=80000'}.get(name, name)
 
 
 def runs_on(model:Model, name:str)->bool:
