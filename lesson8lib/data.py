@@ -628,7 +628,7 @@ def make_ratings(
 )->'pandas.DataFrame': # user and item, from 1; rating, 1 to 5
     """Invented ratings of different pairs, in random order
 
-    Memory: 24 bytes for each possible pair, and there may be at most 100 million.
+    Memory: 32 bytes for each possible pair, of which there may be 100 million.
     Raises ValueError for sizes that do not fit."""
     import pandas as pd
     n_users = check_range(n_users, 'n_users', low=2, whole=True)
