@@ -57,11 +57,11 @@ def _check_n_items(n_items:int)->int:
                      f'have {n_items:,} × {n_items:,} entries, {8*n_items**2/1e9:.1f} GB. '
                      'Use `implicit_als` for more items')
 
-def _check_values(values, n:int)->Tensor:
+def _check_values(values, n:int, name:str='values')->Tensor:
     if values is None: return torch.ones(n, dtype=torch.float64)
-    check_axes(values, f'{n}', 'values', kind='float')
+    check_axes(values, f'{n}', name, kind='float')
     if len(bad := values[~values.isfinite()]):
-        raise ValueError(f'`values` must be finite numbers, got {bad[:3].tolist()}')
+        raise ValueError(f'`{name}` must be finite numbers, got {bad[:3].tolist()}')
     return values.detach().cpu().double()
 
 def _keys(users:Tensor, items:Tensor, n_items:int)->Tensor:
@@ -269,8 +269,7 @@ def star_values(
     unit:float|None=None, # standard deviation of the training ratings; None: of these
 )->Float[Tensor, ' n']: # 1 for a mean rating, 1.5 for one standard deviation above
     "Values for `ease` and `implicit_als`: high ratings count more than low ones"
-    check_axes(ratings, 'n', 'ratings', kind='float')
-    ratings = _check_values(ratings, len(ratings))
+    ratings = _check_values(ratings, len(ratings), 'ratings')
     if not len(ratings): return ratings
     mean = float(ratings.mean()) if mean is None else check_range(mean, 'mean')
     unit = float(ratings.std(correction=0)) if unit is None else check_range(unit, 'unit', low=0)
