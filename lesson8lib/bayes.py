@@ -1,6 +1,6 @@
 """Regularize each user and film according to the evidence, and attach a variance to each prediction
 
-Matrix factorization with a posterior distribution for every user and item: `fit_bayes` and its result, `BayesFactors`. There is no weight decay to tune, and each prediction has a variance. Neither PyTorch nor fastai has an equivalent.
+Matrix factorization with a posterior distribution for every user and item: `fit_bayes` and its result, `BayesFactors`; `sample_bayes` draws from the posterior instead (`BayesDraws`). There is no weight decay to tune, and each prediction has a variance. Metadata and who rated what may enter through the prior. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/bayes.html.md"""
 
@@ -199,7 +199,7 @@ def _leading_directions(sides, compiled:bool, k:int=40, seed:int=0):
 # %% ../nbs/40_bayes.ipynb #ba7e5003
 class _Side:
     "The users or the items while they are fitted: ratings, features, posteriors, prior"
-    def __init__(self, rows:_Rows, meta, implicit, loadings, d:int):
+    def __init__(self, rows:_Rows, meta, implicit, loadings, d:int, popular:float=0.):
         self.loadings = loadings
         n, self.rows, self.seen = len(rows.start)-1, rows, np.diff(rows.start)>0
         parts = [_centered(part, self.seen) for part in (meta, implicit)]
@@ -214,6 +214,16 @@ class _Side:
         self.mean, self.cov = np.zeros((n, d)), np.zeros((n, d, d))
         self.log_det, self.error = np.zeros(n), np.zeros(n)
         self.prior = np.zeros(d), np.eye(d)/4, np.zeros((m+k, d))
+
+        count = np.diff(rows.start)[self.seen]
+        part = count**popular/(count**popular).sum()
+        self.count, self.typical = float(part@count), self.center.copy()
+        self.typical[m:] = part@implicit[self.seen]
+
+    def typical_prior(self):
+        "Mean at typical features, covariance and weights"
+        center, cov, weights = self.prior
+        return center + (self.typical-self.center)@weights, cov, weights
 
     def prior_means(self): return self.prior[0] + self.features@self.prior[2]
 
@@ -282,17 +292,21 @@ def _parts(factors, of:str):
     return [getattr(factors, name) for name in names]
 
 def _new_features(features:'Features', index, meta)->Tensor:
-    "Features of a user or item that rated `index`, less their averages"
-    k = features.loadings.shape[1]
-    m = len(features.center)-k
+    """Features of a user or item that rated `index`, less the typical ones
+
+    The first ratings are a sample of those to come, up to the typical number: they are
+    scaled up to it, and as few of them say little, shrunken toward the typical ones."""
+    k, seen = features.loadings.shape[1], np.unique(index)
+    m, n = len(features.center)-k, len(seen)
     if meta is None: meta = torch.zeros(m)
-    parts, seen = [_check_meta(meta[None], 1, 'meta')[0]], np.unique(index)
-    if len(parts[0])!=m:
-        raise ValueError(f'`meta` must hold {m} features, got {len(parts[0])}')
-    parts.append(features.loadings.numpy()[seen].sum(0)/max(len(seen), 1)**.25)
-    centers = np.split(features.center.numpy(), [m])
-    return torch.from_numpy(np.concatenate(
-        [p-c if p.any() else p for p,c in zip(parts, centers, strict=True)]))
+    meta = _check_meta(meta[None], 1, 'meta')[0]
+    if len(meta)!=m: raise ValueError(f'`meta` must hold {m} features, got {len(meta)}')
+    average, typical = np.split(features.center.numpy(), [m])
+    if meta.any(): meta = meta-average
+    implicit = features.loadings.numpy()[seen].sum(0)
+    implicit *= max(n, features.count)**.75/max(n, 1)
+    trust = n/(n + 20*max(0., 1-n/features.count)) if n else 0.
+    return torch.from_numpy(np.concatenate([meta, trust*(implicit-typical)]))
 
 def _with_one_more(factors, of:str)->dict:
     "The other side's features, after a user or item was added that adds nothing to them"
@@ -344,14 +358,15 @@ def _finish(sides, mu:float, unit:float, noise:float, bounds)->'BayesFactors':
     "Back to the units of the ratings"
     scale, found = np.array([unit**.5]*(sides[0].mean.shape[1]-1) + [unit]), {}
     for side,of in zip(sides, ('user', 'item'), strict=True):
-        side.mean[~side.seen] = side.prior_means()[~side.seen]
-        side.cov[~side.seen] = side.prior[1]
-        wide, (center, cov, weights) = scale*scale[:,None], side.prior
+        wide, (center, cov, weights) = scale*scale[:,None], side.typical_prior()
+        side.mean[~side.seen] = center + side.features[~side.seen]@weights
+        side.cov[~side.seen] = cov
+        typical, loadings = map(torch.from_numpy, (side.typical, side.loadings))
         parts = center*scale, cov*wide, weights*scale
         found |= {f'{of}_mean': torch.from_numpy(side.mean*scale),
                   f'{of}_cov': torch.from_numpy(side.cov*wide),
                   f'{of}_prior': Prior(*map(torch.from_numpy, parts)),
-                  f'{of}_features': Features(*map(torch.from_numpy, (side.center, side.loadings)))}
+                  f'{of}_features': Features(typical, side.count, loadings)}
     return BayesFactors(**found, mu=float(mu), noise=float(noise*unit**2),
                         bounds=torch.tensor(bounds, dtype=torch.float64))
 
@@ -384,18 +399,23 @@ def _sides(users, items, r, d:int, metas, loadings, compiled:bool)->list[_Side]:
         if loadings is None: loadings = _leading_directions(rated, compiled)
         implicit = [_rated_by(r, load, compiled) for r,load in zip(rated, loadings, strict=True)]
     else: implicit = [np.zeros((n, 0)) for n in sizes]
-    return [_Side(*args, d) for args in zip(rows, metas, implicit, loadings, strict=True)]
+    parts = zip(rows, metas, implicit, loadings, (0., 1.), strict=True)
+    return [_Side(*part, d, popular) for *part,popular in parts]
 
 # %% ../nbs/40_bayes.ipynb #ba7e5010
 class Prior(NamedTuple):
     "Normal prior of the vectors of all users, or of all items"
-    mean:Tensor # (d), at average features
+    mean:Tensor # (d), at typical features
     cov:Tensor # (d, d)
-    weights:Tensor # (m, d), what features, less their averages, add to the mean
+    weights:Tensor # (m, d), what features, less the typical ones, add to the mean
 
 class Features(NamedTuple):
-    "How to compute the features of a new user or item"
-    center:Tensor # (m), average of each feature: metadata first, then implicit ones
+    """How to compute the features of a new user or item: metadata, then implicit ones
+
+    A typical user has the average features of users. A typical item has those of the
+    items of all ratings: it is as popular as the item of an average rating."""
+    center:Tensor # (m), features of a typical user or item
+    count:float # number of ratings of a typical user or item
     loadings:Tensor # (others, k), what each rated item (user) adds to implicit ones
 
 # %% ../nbs/40_bayes.ipynb #6b05be72
@@ -435,7 +455,7 @@ class BayesFactors(NamedTuple):
         index:Integer[Tensor, ' n'], # items that a user rated (users, for an item)
         ratings:Float[Tensor, ' n'], # the ratings, none or more
         of:str='user', # whose vector: 'user' or 'item'
-        meta:Float[Tensor, ' m']|None=None, # its metadata; average if None or zeros
+        meta:Float[Tensor, ' m']|None=None, # its metadata; typical if None or zeros
     )->tuple[Float[Tensor, ' d'], Float[Tensor, 'd d']]: # mean and covariance
         """Posterior of the vector of a new user or item, with everything else fixed
 
@@ -455,7 +475,7 @@ class BayesFactors(NamedTuple):
         index:Integer[Tensor, ' n'], # items that the user rated (users, for an item)
         ratings:Float[Tensor, ' n'], # the ratings, none or more
         of:str='user', # what is new: 'user' or 'item'
-        meta:Float[Tensor, ' m']|None=None, # its metadata; average if None or zeros
+        meta:Float[Tensor, ' m']|None=None, # its metadata; typical if None or zeros
     )->'BayesFactors': # a copy with one more user or item, at the last index
         "Add a user or an item without refitting. Same errors as `posterior`"
         new = self.posterior(index, ratings, of, meta)
@@ -559,7 +579,7 @@ def _kept(sides, noise:float, unit:float)->dict:
     found = {'noise': torch.tensor(noise*unit**2, dtype=torch.float64)}
     scale = np.array([unit**.5]*(sides[0].mean.shape[1]-1) + [unit])
     for side,of in zip(sides, ('user', 'item'), strict=True):
-        center, cov, weights = side.prior
+        center, cov, weights = side.typical_prior()
         parts = side.mean*scale, center*scale, cov*scale*scale[:,None], weights*scale
         draws, *prior = map(torch.from_numpy, parts)
         found |= {f'{of}_draws': draws.float()}
@@ -613,7 +633,7 @@ class BayesDraws(NamedTuple):
         index:Integer[Tensor, ' n'], # items that a user rated (users, for an item)
         ratings:Float[Tensor, ' n'], # the ratings, none or more
         of:str='user', # whose vector: 'user' or 'item'
-        meta:Float[Tensor, ' m']|None=None, # its metadata; average if None or zeros
+        meta:Float[Tensor, ' m']|None=None, # its metadata; typical if None or zeros
         seed:int=0, # of the draws
     )->Float[Tensor, 'draws d']: # a vector for each draw
         """Draws from the posterior of the vector of a new user or item
@@ -636,7 +656,7 @@ class BayesDraws(NamedTuple):
         index:Integer[Tensor, ' n'], # items that the user rated (users, for an item)
         ratings:Float[Tensor, ' n'], # the ratings, none or more
         of:str='user', # what is new: 'user' or 'item'
-        meta:Float[Tensor, ' m']|None=None, # its metadata; average if None or zeros
+        meta:Float[Tensor, ' m']|None=None, # its metadata; typical if None or zeros
         seed:int=0, # of the draws
     )->'BayesDraws': # a copy with one more user or item, at the last index
         "Add a user or an item without sampling again. Same errors as `posterior`"
