@@ -125,7 +125,6 @@ def _sums(rows:_Rows, table, plain:int, first:int, last:int, compiled:bool):
     ones = torch.ones_like(value)
     return np.concatenate([times(ones, table[:,:plain]), times(value, table[:,plain:])], 1)
 
-# %% ../nbs/40_bayes.ipynb #ba7e5001
 def _solve(packed, right, draw, cov:bool, compiled:bool):
     "Mean (or, with a normal `draw`, a draw), covariance, log determinant of each posterior"
     n, d = right.shape
@@ -232,7 +231,6 @@ class _Side:
             self.rows, (other.mean, other.cov), self.prior_means(), self.prior[1], noise,
             compiled)
 
-# %% ../nbs/40_bayes.ipynb #ba7e5004
 def _estimate_prior(side:_Side, steps:int=3)->float:
     """Mean, covariance and weights of a prior; returns what the side adds to the ELBO
 
@@ -279,6 +277,15 @@ def _check_compiled(compiled:bool|None)->bool:
     if compiled and not there:
         raise ImportError("`compiled` needs numba: pip install 'lesson8lib[fast]'")
     return there if compiled is None else bool(compiled)
+
+def _steps(n:int, progress:bool, unit:str):
+    "Count under a progress bar; none in tests and where `TQDM_DISABLE` is set"
+    off = os.environ.get('IN_TEST') or os.environ.get('TQDM_DISABLE')
+    if off or not progress: return range(n)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='IProgress not found')
+        from tqdm.auto import trange
+    return trange(n, unit=unit)
 
 # %% ../nbs/40_bayes.ipynb #ba7e5005
 def _parts(factors, of:str):
@@ -327,7 +334,28 @@ def _moments(users, items, x, s, y, t):
         parts.append(torch.stack([(x[u]*z[i]).sum(1) + bias[i], variance]))
     return torch.cat(parts, 1).unbind()
 
-# %% ../nbs/40_bayes.ipynb #ba7e5008
+# %% ../nbs/40_bayes.ipynb #ba7e5007
+def _check_table(pairs, ratings, sizes):
+    users, items = (index.long().cpu().numpy() for index in split_pairs(pairs, *sizes, 'pairs'))
+    r = _check_ratings(ratings, len(users))
+    if not len(r) or r.min()==r.max():
+        raise ValueError('`ratings` must hold at least two different ratings, '
+                         f'got {"none" if not len(r) else f"{len(r)} of {r[0]}"}')
+    return users, items, r
+
+def _sides(users, items, r, d:int, metas, loadings, compiled:bool)->list[_Side]:
+    "Users and items with their ratings and features; `loadings` are found if None"
+    sizes = [len(meta) for meta in metas]
+    rows = [_by_row(users, items, r, sizes[0]), _by_row(items, users, r, sizes[1])]
+    if loadings is None or loadings[0].shape[1]:
+        u, i = np.divmod(np.unique(users*sizes[1]+items), sizes[1])
+        rated = _by_row(u, i, np.ones(len(u)), sizes[0]), _by_row(i, u, np.ones(len(u)), sizes[1])
+        if loadings is None: loadings = _leading_directions(rated, compiled)
+        implicit = [_rated_by(r, load, compiled) for r,load in zip(rated, loadings, strict=True)]
+    else: implicit = [np.zeros((n, 0)) for n in sizes]
+    parts = zip(rows, metas, implicit, loadings, (0., 1.), strict=True)
+    return [_Side(*part, d, popular) for *part,popular in parts]
+
 def _begin(sides, generator)->float:
     "Random factors, biases of 0; returns the noise"
     for side in sides:
@@ -353,13 +381,12 @@ def _continue(sides, start, mu:float, unit:float)->float:
         _estimate_prior(side, steps=30)
     return start.noise/unit**2
 
-# %% ../nbs/40_bayes.ipynb #ba7e5009
 def _finish(sides, mu:float, unit:float, noise:float, bounds)->'BayesFactors':
     "Back to the units of the ratings"
     scale, found = np.array([unit**.5]*(sides[0].mean.shape[1]-1) + [unit]), {}
     for side,of in zip(sides, ('user', 'item'), strict=True):
         wide, (center, cov, weights) = scale*scale[:,None], side.typical_prior()
-        side.mean[~side.seen] = center + side.features[~side.seen]@weights
+        side.mean[~side.seen] = side.prior_means()[~side.seen]
         side.cov[~side.seen] = cov
         typical, loadings = map(torch.from_numpy, (side.typical, side.loadings))
         parts = center*scale, cov*wide, weights*scale
@@ -369,38 +396,6 @@ def _finish(sides, mu:float, unit:float, noise:float, bounds)->'BayesFactors':
                   f'{of}_features': Features(typical, side.count, loadings)}
     return BayesFactors(**found, mu=float(mu), noise=float(noise*unit**2),
                         bounds=torch.tensor(bounds, dtype=torch.float64))
-
-# %% ../nbs/40_bayes.ipynb #ba7e5006
-def _steps(n:int, progress:bool, unit:str):
-    "Count under a progress bar; none in tests and where `TQDM_DISABLE` is set"
-    off = os.environ.get('IN_TEST') or os.environ.get('TQDM_DISABLE')
-    if off or not progress: return range(n)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='IProgress not found')
-        from tqdm.auto import trange
-    return trange(n, unit=unit)
-
-# %% ../nbs/40_bayes.ipynb #ba7e5007
-def _check_table(pairs, ratings, sizes):
-    users, items = (index.long().cpu().numpy() for index in split_pairs(pairs, *sizes, 'pairs'))
-    r = _check_ratings(ratings, len(users))
-    if not len(r) or r.min()==r.max():
-        raise ValueError('`ratings` must hold at least two different ratings, '
-                         f'got {"none" if not len(r) else f"{len(r)} of {r[0]}"}')
-    return users, items, r
-
-def _sides(users, items, r, d:int, metas, loadings, compiled:bool)->list[_Side]:
-    "Users and items with their ratings and features; `loadings` are found if None"
-    sizes = [len(meta) for meta in metas]
-    rows = [_by_row(users, items, r, sizes[0]), _by_row(items, users, r, sizes[1])]
-    if loadings is None or loadings[0].shape[1]:
-        u, i = np.divmod(np.unique(users*sizes[1]+items), sizes[1])
-        rated = _by_row(u, i, np.ones(len(u)), sizes[0]), _by_row(i, u, np.ones(len(u)), sizes[1])
-        if loadings is None: loadings = _leading_directions(rated, compiled)
-        implicit = [_rated_by(r, load, compiled) for r,load in zip(rated, loadings, strict=True)]
-    else: implicit = [np.zeros((n, 0)) for n in sizes]
-    parts = zip(rows, metas, implicit, loadings, (0., 1.), strict=True)
-    return [_Side(*part, d, popular) for *part,popular in parts]
 
 # %% ../nbs/40_bayes.ipynb #ba7e5010
 class Prior(NamedTuple):
@@ -555,7 +550,6 @@ def _draw(own:_Side, other:_Side, noise:float, compiled:bool, rng)->None:
         own.rows, (other.mean, None), own.prior_means(), own.prior[1], noise, compiled,
         draw=rng.standard_normal(own.mean.shape))
 
-# %% ../nbs/40_bayes.ipynb #ba7e5014
 def _generator(seed:int): return np.random.default_rng(check_size(seed, 'seed', low=0))
 
 def _again(factors, pairs, ratings, user_meta, item_meta, compiled:bool):
