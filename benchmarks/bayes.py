@@ -37,7 +37,9 @@ def biases(pairs:Tensor, ratings:Tensor, n_users:int, n_items:int)->tuple[Tensor
     return u, i
 
 
-def old(models:tuple[str, ...])->list[dict]: return [r for r in json.loads((RESULTS/'bayes.json').read_text(encoding='utf-8'))['results'] if r['model'] in models]
+def old(models:tuple[str, ...])->list[dict]:
+    "Stored results"
+    return [r for r in json.loads((RESULTS/'bayes.json').read_text(encoding='utf-8'))['results'] if r['model'] in models]
 
 
 def rmse(prediction:Tensor, y:Tensor)->float: return round((prediction.clamp(1, 5)-y).square().mean().sqrt().item(), 4)

@@ -1,6 +1,6 @@
 """Regularize each user and film according to the evidence, and attach a variance to each prediction
 
-Matrix factorization with a posterior distribution for every user and item: `fit_bayes` and its result, `BayesFactors`. There is no weight decay to tune, and each prediction has a variance. Neither PyTorch nor fastai has an equivalent.
+Matrix factorization with a posterior distribution for every user and item: `fit_bayes` and its result, `BayesFactors`; `sample_bayes` draws from the posterior instead (`BayesDraws`). There is no weight decay to tune, and each prediction has a variance. Metadata and who rated what may enter through the prior. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/bayes.html.md"""
 
@@ -129,7 +129,6 @@ def _sums(rows:_Rows, table, plain:int, first:int, last:int, compiled:bool):
     ones = torch.ones_like(value)
     return np.concatenate([times(ones, table[:,:plain]), times(value, table[:,plain:])], 1)
 
-# %% ../nbs/40_bayes.ipynb #ba7e5001
 def _solve(packed, right, draw, cov:bool, compiled:bool):
     "Mean (or, with a normal `draw`, a draw), covariance, log determinant of each posterior"
     n, d = right.shape
@@ -203,7 +202,7 @@ def _leading_directions(sides, compiled:bool, k:int=40, seed:int=0):
 # %% ../nbs/40_bayes.ipynb #ba7e5003
 class _Side:
     "The users or the items while they are fitted: ratings, features, posteriors, prior"
-    def __init__(self, rows:_Rows, meta, implicit, loadings, d:int):
+    def __init__(self, rows:_Rows, meta, implicit, loadings, d:int, popular:float=0.):
         self.loadings = loadings
         n, self.rows, self.seen = len(rows.start)-1, rows, np.diff(rows.start)>0
         parts = [_centered(part, self.seen) for part in (meta, implicit)]
@@ -219,6 +218,16 @@ class _Side:
         self.log_det, self.error = np.zeros(n), np.zeros(n)
         self.prior = np.zeros(d), np.eye(d)/4, np.zeros((m+k, d))
 
+        count = np.diff(rows.start)[self.seen]
+        part = count**popular/(count**popular).sum()
+        self.count, self.typical = float(part@count), self.center.copy()
+        self.typical[m:] = part@implicit[self.seen]
+
+    def typical_prior(self):
+        "Mean at typical features, covariance and weights"
+        center, cov, weights = self.prior
+        return center + (self.typical-self.center)@weights, cov, weights
+
     def prior_means(self): return self.prior[0] + self.features@self.prior[2]
 
     def update(self, other:'_Side', noise:float, compiled:bool)->None:
@@ -226,7 +235,6 @@ class _Side:
             self.rows, (other.mean, other.cov), self.prior_means(), self.prior[1], noise,
             compiled)
 
-# %% ../nbs/40_bayes.ipynb #ba7e5004
 def _estimate_prior(side:_Side, steps:int=3)->float:
     """Mean, covariance and weights of a prior; returns what the side adds to the ELBO
 
@@ -277,6 +285,15 @@ def check_compiled(
         raise ImportError("`compiled` needs numba: pip install 'lesson8lib[fast]'")
     return there if compiled is None else bool(compiled)
 
+def _steps(n:int, progress:bool, unit:str):
+    "Count under a progress bar; none in tests and where `TQDM_DISABLE` is set"
+    off = os.environ.get('IN_TEST') or os.environ.get('TQDM_DISABLE')
+    if off or not progress: return range(n)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='IProgress not found')
+        from tqdm.auto import trange
+    return trange(n, unit=unit)
+
 # %% ../nbs/40_bayes.ipynb #ba7e5005
 def _parts(factors, of:str):
     "Prior and features of one side, and the vectors of the other side"
@@ -289,17 +306,21 @@ def _parts(factors, of:str):
     return [getattr(factors, name) for name in names]
 
 def _new_features(features:'Features', index, meta)->Tensor:
-    "Features of a user or item that rated `index`, less their averages"
-    k = features.loadings.shape[1]
-    m = len(features.center)-k
+    """Features of a user or item that rated `index`, less the typical ones
+
+    The first ratings are a sample of those to come, up to the typical number: they are
+    scaled up to it, and as few of them say little, shrunken toward the typical ones."""
+    k, seen = features.loadings.shape[1], np.unique(index)
+    m, n = len(features.center)-k, len(seen)
     if meta is None: meta = torch.zeros(m)
-    parts, seen = [_check_meta(meta[None], 1, 'meta')[0]], np.unique(index)
-    if len(parts[0])!=m:
-        raise ValueError(f'`meta` must hold {m} features, got {len(parts[0])}')
-    parts.append(features.loadings.numpy()[seen].sum(0)/max(len(seen), 1)**.25)
-    centers = np.split(features.center.numpy(), [m])
-    return torch.from_numpy(np.concatenate(
-        [p-c if p.any() else p for p,c in zip(parts, centers, strict=True)]))
+    meta = _check_meta(meta[None], 1, 'meta')[0]
+    if len(meta)!=m: raise ValueError(f'`meta` must hold {m} features, got {len(meta)}')
+    average, typical = np.split(features.center.numpy(), [m])
+    if meta.any(): meta = meta-average
+    implicit = features.loadings.numpy()[seen].sum(0)
+    implicit *= max(n, features.count)**.75/max(n, 1)
+    trust = n/(n + 20*max(0., 1-n/features.count)) if n else 0.
+    return torch.from_numpy(np.concatenate([meta, trust*(implicit-typical)]))
 
 def _with_one_more(factors, of:str)->dict:
     "The other side's features, after a user or item was added that adds nothing to them"
@@ -320,7 +341,28 @@ def _moments(users, items, x, s, y, t):
         parts.append(torch.stack([(x[u]*z[i]).sum(1) + bias[i], variance]))
     return torch.cat(parts, 1).unbind()
 
-# %% ../nbs/40_bayes.ipynb #ba7e5008
+# %% ../nbs/40_bayes.ipynb #ba7e5007
+def _check_table(pairs, ratings, sizes):
+    users, items = (index.long().cpu().numpy() for index in split_pairs(pairs, *sizes, 'pairs'))
+    r = _check_ratings(ratings, len(users))
+    if not len(r) or r.min()==r.max():
+        raise ValueError('`ratings` must hold at least two different ratings, '
+                         f'got {"none" if not len(r) else f"{len(r)} of {r[0]}"}')
+    return users, items, r
+
+def _sides(users, items, r, d:int, metas, loadings, compiled:bool)->list[_Side]:
+    "Users and items with their ratings and features; `loadings` are found if None"
+    sizes = [len(meta) for meta in metas]
+    rows = [_by_row(users, items, r, sizes[0]), _by_row(items, users, r, sizes[1])]
+    if loadings is None or loadings[0].shape[1]:
+        u, i = np.divmod(np.unique(users*sizes[1]+items), sizes[1])
+        rated = _by_row(u, i, np.ones(len(u)), sizes[0]), _by_row(i, u, np.ones(len(u)), sizes[1])
+        if loadings is None: loadings = _leading_directions(rated, compiled)
+        implicit = [_rated_by(r, load, compiled) for r,load in zip(rated, loadings, strict=True)]
+    else: implicit = [np.zeros((n, 0)) for n in sizes]
+    parts = zip(rows, metas, implicit, loadings, (0., 1.), strict=True)
+    return [_Side(*part, d, popular) for *part,popular in parts]
+
 def _begin(sides, generator)->float:
     "Random factors, biases of 0; returns the noise"
     for side in sides:
@@ -346,63 +388,36 @@ def _continue(sides, start, mu:float, unit:float)->float:
         _estimate_prior(side, steps=30)
     return start.noise/unit**2
 
-# %% ../nbs/40_bayes.ipynb #ba7e5009
 def _finish(sides, mu:float, unit:float, noise:float, bounds)->'BayesFactors':
     "Back to the units of the ratings"
     scale, found = np.array([unit**.5]*(sides[0].mean.shape[1]-1) + [unit]), {}
     for side,of in zip(sides, ('user', 'item'), strict=True):
+        wide, (center, cov, weights) = scale*scale[:,None], side.typical_prior()
         side.mean[~side.seen] = side.prior_means()[~side.seen]
-        side.cov[~side.seen] = side.prior[1]
-        wide, (center, cov, weights) = scale*scale[:,None], side.prior
+        side.cov[~side.seen] = cov
+        typical, loadings = map(torch.from_numpy, (side.typical, side.loadings))
         parts = center*scale, cov*wide, weights*scale
         found |= {f'{of}_mean': torch.from_numpy(side.mean*scale),
                   f'{of}_cov': torch.from_numpy(side.cov*wide),
                   f'{of}_prior': Prior(*map(torch.from_numpy, parts)),
-                  f'{of}_features': Features(*map(torch.from_numpy, (side.center, side.loadings)))}
+                  f'{of}_features': Features(typical, side.count, loadings)}
     return BayesFactors(**found, mu=float(mu), noise=float(noise*unit**2),
                         bounds=torch.tensor(bounds, dtype=torch.float64))
-
-# %% ../nbs/40_bayes.ipynb #ba7e5006
-def _steps(n:int, progress:bool, unit:str):
-    "Count under a progress bar; none in tests and where `TQDM_DISABLE` is set"
-    off = os.environ.get('IN_TEST') or os.environ.get('TQDM_DISABLE')
-    if off or not progress: return range(n)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='IProgress not found')
-        from tqdm.auto import trange
-    return trange(n, unit=unit)
-
-# %% ../nbs/40_bayes.ipynb #ba7e5007
-def _check_table(pairs, ratings, sizes):
-    users, items = (index.long().cpu().numpy() for index in split_pairs(pairs, *sizes, 'pairs'))
-    r = _check_ratings(ratings, len(users))
-    if not len(r) or r.min()==r.max():
-        raise ValueError('`ratings` must hold at least two different ratings, '
-                         f'got {"none" if not len(r) else f"{len(r)} of {r[0]}"}')
-    return users, items, r
-
-def _sides(users, items, r, d:int, metas, loadings, compiled:bool)->list[_Side]:
-    "Users and items with their ratings and features; `loadings` are found if None"
-    sizes = [len(meta) for meta in metas]
-    rows = [_by_row(users, items, r, sizes[0]), _by_row(items, users, r, sizes[1])]
-    if loadings is None or loadings[0].shape[1]:
-        u, i = np.divmod(np.unique(users*sizes[1]+items), sizes[1])
-        rated = _by_row(u, i, np.ones(len(u)), sizes[0]), _by_row(i, u, np.ones(len(u)), sizes[1])
-        if loadings is None: loadings = _leading_directions(rated, compiled)
-        implicit = [_rated_by(r, load, compiled) for r,load in zip(rated, loadings, strict=True)]
-    else: implicit = [np.zeros((n, 0)) for n in sizes]
-    return [_Side(*args, d) for args in zip(rows, metas, implicit, loadings, strict=True)]
 
 # %% ../nbs/40_bayes.ipynb #ba7e5010
 class Prior(NamedTuple):
     "Normal prior of the vectors of all users, or of all items"
-    mean:Tensor # (d), at average features
+    mean:Tensor # (d), at typical features
     cov:Tensor # (d, d)
-    weights:Tensor # (m, d), what features, less their averages, add to the mean
+    weights:Tensor # (m, d), what features, less the typical ones, add to the mean
 
 class Features(NamedTuple):
-    "How to compute the features of a new user or item"
-    center:Tensor # (m), average of each feature: metadata first, then implicit ones
+    """How to compute the features of a new user or item: metadata, then implicit ones
+
+    A typical user has the average features of users. A typical item has those of the
+    items of all ratings: it is as popular as the item of an average rating."""
+    center:Tensor # (m), features of a typical user or item
+    count:float # number of ratings of a typical user or item
     loadings:Tensor # (others, k), what each rated item (user) adds to implicit ones
 
 # %% ../nbs/40_bayes.ipynb #6b05be72
@@ -442,7 +457,7 @@ class BayesFactors(NamedTuple):
         index:Integer[Tensor, ' n'], # items that a user rated (users, for an item)
         ratings:Float[Tensor, ' n'], # the ratings, none or more
         of:str='user', # whose vector: 'user' or 'item'
-        meta:Float[Tensor, ' m']|None=None, # its metadata; average if None or zeros
+        meta:Float[Tensor, ' m']|None=None, # its metadata; typical if None or zeros
     )->tuple[Float[Tensor, ' d'], Float[Tensor, 'd d']]: # mean and covariance
         """Posterior of the vector of a new user or item, with everything else fixed
 
@@ -462,7 +477,7 @@ class BayesFactors(NamedTuple):
         index:Integer[Tensor, ' n'], # items that the user rated (users, for an item)
         ratings:Float[Tensor, ' n'], # the ratings, none or more
         of:str='user', # what is new: 'user' or 'item'
-        meta:Float[Tensor, ' m']|None=None, # its metadata; average if None or zeros
+        meta:Float[Tensor, ' m']|None=None, # its metadata; typical if None or zeros
     )->'BayesFactors': # a copy with one more user or item, at the last index
         "Add a user or an item without refitting. Same errors as `posterior`"
         new = self.posterior(index, ratings, of, meta)
@@ -542,7 +557,6 @@ def _draw(own:_Side, other:_Side, noise:float, compiled:bool, rng)->None:
         own.rows, (other.mean, None), own.prior_means(), own.prior[1], noise, compiled,
         draw=rng.standard_normal(own.mean.shape))
 
-# %% ../nbs/40_bayes.ipynb #ba7e5014
 def _generator(seed:int): return np.random.default_rng(check_size(seed, 'seed', low=0))
 
 def _again(factors, pairs, ratings, user_meta, item_meta, compiled:bool):
@@ -566,7 +580,7 @@ def _kept(sides, noise:float, unit:float)->dict:
     found = {'noise': torch.tensor(noise*unit**2, dtype=torch.float64)}
     scale = np.array([unit**.5]*(sides[0].mean.shape[1]-1) + [unit])
     for side,of in zip(sides, ('user', 'item'), strict=True):
-        center, cov, weights = side.prior
+        center, cov, weights = side.typical_prior()
         parts = side.mean*scale, center*scale, cov*scale*scale[:,None], weights*scale
         draws, *prior = map(torch.from_numpy, parts)
         found |= {f'{of}_draws': draws.float()}
@@ -620,7 +634,7 @@ class BayesDraws(NamedTuple):
         index:Integer[Tensor, ' n'], # items that a user rated (users, for an item)
         ratings:Float[Tensor, ' n'], # the ratings, none or more
         of:str='user', # whose vector: 'user' or 'item'
-        meta:Float[Tensor, ' m']|None=None, # its metadata; average if None or zeros
+        meta:Float[Tensor, ' m']|None=None, # its metadata; typical if None or zeros
         seed:int=0, # of the draws
     )->Float[Tensor, 'draws d']: # a vector for each draw
         """Draws from the posterior of the vector of a new user or item
@@ -643,7 +657,7 @@ class BayesDraws(NamedTuple):
         index:Integer[Tensor, ' n'], # items that the user rated (users, for an item)
         ratings:Float[Tensor, ' n'], # the ratings, none or more
         of:str='user', # what is new: 'user' or 'item'
-        meta:Float[Tensor, ' m']|None=None, # its metadata; average if None or zeros
+        meta:Float[Tensor, ' m']|None=None, # its metadata; typical if None or zeros
         seed:int=0, # of the draws
     )->'BayesDraws': # a copy with one more user or item, at the last index
         "Add a user or an item without sampling again. Same errors as `posterior`"
