@@ -87,7 +87,6 @@ def _solve_rows(packed, right, draw, mean, cov, log_det, first, last):
                 for m in range(i, d): cov[u,i,j] += inv[m,i]*inv[m,j]
                 cov[u,j,i] = cov[u,i,j]
 
-# %% ../nbs/40_bayes.ipynb #f6fa75ae
 @cache
 def _compiled(kernel):
     import numba
