@@ -1,6 +1,6 @@
 """Regularize each user and film according to the evidence, and attach a variance to each prediction
 
-Matrix factorization with a posterior distribution for every user and item: `fit_bayes` and its result, `BayesFactors`; `sample_bayes` draws from the posterior instead (`BayesDraws`). There is no weight decay to tune, and each prediction has a variance. Metadata and who rated what may enter through the prior. Neither PyTorch nor fastai has an equivalent.
+Matrix factorization with a posterior distribution for every user and item: `fit_bayes` and its result, `BayesFactors`; `sample_bayes` draws from the posterior instead (`BayesDraws`). Metadata and who rated what may enter through the prior. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/bayes.html.md"""
 
@@ -87,7 +87,6 @@ def _solve_rows(packed, right, draw, mean, cov, log_det, first, last):
                 for m in range(i, d): cov[u,i,j] += inv[m,i]*inv[m,j]
                 cov[u,j,i] = cov[u,i,j]
 
-# %% ../nbs/40_bayes.ipynb #f6fa75ae
 @cache
 def _compiled(kernel):
     import numba
