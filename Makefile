@@ -98,10 +98,10 @@ outputs: setup ## run every notebook and store its outputs
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/readme.py
 
-bench: .venv-bench/.ready .venv-peers/.ready .venv-myfm/.ready ## make benchmarks/results anew, beside the peers
-	@set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v standings); do echo "$$script"; .venv-bench/bin/python $$script; done
-	.venv-peers/bin/python benchmarks/standings.py
-	.venv-myfm/bin/python benchmarks/standings.py myFM
+bench: .venv-bench/.ready .venv-peers/.ready .venv-lists/.ready ## make benchmarks/results anew, beside the peers
+	@set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v field); do echo "$$script"; .venv-bench/bin/python $$script; done
+	.venv-peers/bin/python benchmarks/field.py
+	.venv-lists/bin/python benchmarks/field.py --models LightFM RecTools
 
 .venv-bench/.ready: .venv/.ready
 	$(BIN)/python -m venv --clear .venv-bench

@@ -51,15 +51,45 @@ def test_cold_start_beside_the_best_baseline():
         assert len(gains)>=5 and mean(gains)>stored['about']['t']*spread
 
 
-def test_standings():
-    folds = {}
-    for r in load('standings')['results']: folds.setdefault((r['metric'], r['model']), {})[r['setting']['fold']] = r['value']
-    assert all(list(v)==[1, 2, 3, 4, 5] for v in folds.values()) and {metric for metric,_ in folds}=={'rmse', 'seconds'}
-    rmse = {model: mean(list(v.values())) for (metric,model),v in folds.items() if metric=='rmse'}
-    for peer in ('Surprise SVD, tuned', 'Surprise SVD++, tuned', 'cmfrec, tuned', 'LensKit biased MF, tuned', 'myFM, tuned', 'fastai, tuned'): assert peer in rmse
+def field(metric:str)->dict[str, dict[str, list[float]]]: # setting -> model -> values by seed or fold
+    "The records of one metric in the full field"
+    found = {}
+    for r in load('field')['results']:
+        name = 'folds' if 'fold' in r['setting'] else '='.join(map(str, *r['setting'].items()))
+        if r['metric']==metric: found.setdefault(name, {}).setdefault(r['model'], []).append(r['value'])
+    return found
+
+
+PEERS = ['Surprise SVD, tuned', 'Surprise SVD++, tuned', 'cmfrec, tuned', 'LensKit biased MF, tuned', 'myFM, tuned']
+LISTS = ['implicit ALS, tuned', 'implicit BPR, tuned', 'LightFM, tuned', 'RecTools EASE, tuned']
+BASELINES = ['mean', 'user mean', 'item mean', 'user and item biases', 'Surprise BaselineOnly']
+
+
+def test_the_field_is_whole():
+    "Every setting has all its runs; baselines and peers are there; peers' settings were chosen for each; and lists of the models of lists beat those of ratings"
+    rmse, ndcg, tuned = field('rmse'), field('ndcg@10'), load('field')['about']['tuned']
+    names = [f'n={n}' for n in (2000, 5000, 10_000, 20_000, 80_000)] + ['data=books', 'folds']
+    for name in names:
+        assert all(len(rmse[name][m])==5 for m in PEERS+BASELINES) and all(len(ndcg[name][m])==5 for m in LISTS)
+        assert {m.removesuffix(', tuned') for m in PEERS+LISTS} <= set(tuned[name])
+    for name in ('n=80000', 'data=books', 'folds'): assert mean(ndcg[name]['implicit ALS, tuned']) > 1.3*max(mean(ndcg[name][m]) for m in ('popularity', 'popularity, high ratings'))
+    assert mean(rmse['data=books']['mean'])<2.1 and 1.7<mean(rmse['data=books']['Surprise BaselineOnly'])<1.85
+
+
+def test_fit_bayes_in_the_field():
+    "Ahead of every baseline at each size, and of every peer but myFM from 5,000 ratings on"
+    rmse = {name: {m: mean(v) for m,v in found.items()} for name,found in field('rmse').items()}
+    for name,found in rmse.items():
+        ours = found['lesson8lib fit_bayes']
+        assert ours < min(found[m] for m in BASELINES) and ours < found['myFM, tuned']+.006
+        if name not in ('n=2000', 'data=million'): assert ours < min(found[m] for m in PEERS[:-1])
+
+
+def test_hybrid_in_the_field():
+    rmse = {m: mean(v) for m,v in field('rmse')['folds'].items()}
     ours = 'lesson8lib HybridCollab, implicit feedback'
     assert rmse[ours]<=.8994 and rmse[ours]==min(v for k,v in rmse.items() if 'mean of' not in k)
-    assert median(list(folds['seconds', ours].values()))<60
+    assert median(field('cpu seconds')['folds'][ours])<60
 
 
 def test_an_epoch_of_a_table_beside_fastai():
