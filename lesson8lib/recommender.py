@@ -530,55 +530,57 @@ def _learn_lesson(self:Recommender, data:RatingsData, progress:bool):
 
 # %% ../nbs/42_recommender.ipynb #fa2489b1
 def _for_new(model, train:tuple[Tensor, Tensor], meta:Mapping):
-    """The model with priors for new users and items, which also those without ratings get
+    """The model with the priors of new users and items, which those without ratings have, too
 
-    Which items they rated says little about them yet: their priors have the mean and covariance
-    of all others, and depend on metadata alone. And a rating exists because somebody chose the
-    item: users rate what suits them, and good items are rated more often. So the mean is raised
-    until it predicts the training ratings without bias."""
+    Of the others, the fit knows which items they rated. Without that, metadata explain more,
+    and the rest varies more. And a rating exists because somebody chose the item: users rate
+    what suits them, and good items are rated more often. So the mean is raised until it
+    predicts the training ratings without bias. Draws keep the priors that they were drawn from."""
+    if not isinstance(model, BayesFactors): return model
     found = {}
     for k,side in enumerate(_sides):
-        rows, prior = _vectors_of(model, side), getattr(model, f'{side}_prior')
-        rated = torch.bincount(train[0][:,k], minlength=rows.shape[-2])>0
-        known, weights = _known(model, side, meta), prior.weights.clone()
-        weights[...,len(meta[side][0]) if side in meta else 0:,:] = 0.
-        of_meta = known@weights  # (n, d), or (draws, n, d)
-        left = (rows-of_meta)[...,rated,:]
-        mean = left.mean(-2)
-        apart = left-mean[...,None,:]
-        cov = apart.mT@apart/left.shape[-2]
-        if isinstance(model, BayesFactors): cov = cov + getattr(model, f'{side}_cov')[rated].mean(0)
-        mean[...,-1] += _bias_of(model, k, mean, of_meta, *train)
+        rows, covs = getattr(model, f'{side}_mean'), getattr(model, f'{side}_cov')
+        rated = torch.bincount(train[0][:,k], minlength=len(rows))>0
+        prior, known = getattr(model, f'{side}_prior'), _known(model, side, meta)
+        weights = prior.weights.clone()
+        weights[:known.shape[1]] = _ridge(known[rated], rows[rated], covs[rated].sum(0))
+        of_meta = known@weights[:known.shape[1]]
+        left = (rows-of_meta)[rated]
+        cov = left.T.cov(correction=0) + covs[rated].mean(0)
+        mean = prior.mean.clone()
+        mean[-1] += _bias_of(model, k, mean+of_meta, *train)
         found[f'{side}_prior'] = prior._replace(mean=mean, cov=cov, weights=weights)
-        if isinstance(model, BayesFactors):
-            new = dict(mean=mean+of_meta, cov=cov.expand(len(rows), -1, -1))
-            found |= {f'{side}_{name}': torch.where(rated.view(-1, *[1]*(t.ndim-1)), getattr(model, f'{side}_{name}'), t)
-                      for name,t in new.items()}
+        found[f'{side}_mean'] = torch.where(rated[:,None], rows, mean+of_meta)
+        found[f'{side}_cov'] = torch.where(rated[:,None,None], covs, cov)
     return model._replace(**found)
 
-def _vectors_of(model, side:str)->Tensor: # (n, d), or (draws, n, d)
-    if isinstance(model, BayesFactors): return getattr(model, f'{side}_mean')
-    return getattr(model, f'{side}_draws').double()
+def _known(model:BayesFactors, side:str, meta:Mapping)->Tensor:
+    "Metadata as the model sees them, (n, m): less the averages; zeros where there are none"
+    if side not in meta: return torch.zeros(len(getattr(model, f'{side}_mean')), 0).double()
+    table = meta[side].double()
+    center = getattr(model, f'{side}_features').center[:table.shape[1]]
+    return torch.where(table.any(1, keepdim=True), table-center, 0.)
 
-def _known(model, side:str, meta:Mapping)->Tensor:
-    "Metadata as the model has seen them: less the averages; zeros where there are none"
-    center = getattr(model, f'{side}_features').center
-    known = torch.zeros(_vectors_of(model, side).shape[-2], len(center), dtype=torch.float64)
-    if side not in meta: return known
-    table, m = meta[side].double(), meta[side].shape[1]
-    known[:,:m] = torch.where(table.any(1, keepdim=True), table-center[:m], 0.)
-    return known
+def _ridge(x:Tensor, y:Tensor, cov:Tensor)->Tensor:
+    "Regression of vectors (n, d) on features (n, m), as strong as the evidence says"
+    (n, m), d, y = x.shape, y.shape[1], y-y.mean(0)
+    weights, strength, gram = x.new_zeros(m, d), 100., x.T@x
+    for _ in range(30 if m else 0):
+        spread = torch.linalg.inv(gram + strength*torch.eye(m).double())
+        weights = spread@(x.T@y)
+        left = y-x@weights
+        noise = (left.T@left + cov + strength*weights.T@weights)/n
+        size = d*spread.trace() + (torch.linalg.inv(noise)@weights.T@weights).trace()
+        strength = float(m*d/size)
+    return weights
 
-def _bias_of(model, k:int, mean:Tensor, of_meta:Tensor, x:Tensor, y:Tensor)->Tensor:
-    "By how much the training ratings exceed what a prior mean predicts; of at most 2²¹ numbers"
-    other = _vectors_of(model, _sides[1-k])
-    step = math.ceil(len(y)*other[...,0,0].numel()/2**21)
+def _bias_of(model:BayesFactors, k:int, mean:Tensor, x:Tensor, y:Tensor)->Tensor:
+    "By how much training ratings exceed what these means, (n, d), predict; at most a million"
+    step = math.ceil(len(y)/1e6)
     x, y = x[::step], y[::step]
-    z = other[...,x[:,1-k],:].clone()
-    c = z[...,-1].clone()
-    z[...,-1] = 1.
-    expected = c + (z*(mean[...,None,:] + of_meta[...,x[:,k],:])).sum(-1)
-    return (y-model.mu-expected).mean(-1)
+    other, own = getattr(model, f'{_sides[1-k]}_mean')[x[:,1-k]], mean[x[:,k]]
+    expected = (own[:,:-1]*other[:,:-1]).sum(1) + own[:,-1] + other[:,-1]
+    return (y-model.mu-expected).mean()
 
 # %% ../nbs/42_recommender.ipynb #542e538f
 def _prediction_range(y:Tensor, y_range, column:str)->tuple[float, float]:
