@@ -64,7 +64,12 @@ BASELINES = {
     'mean': Model(peers.mean), 'user mean': Model(peers.user_mean), 'item mean': Model(peers.item_mean), 'user and item biases': Model(peers.biases),
     'popularity': Model(partial(peers.popularity, liked=False)), 'popularity, high ratings': Model(partial(peers.popularity, liked=True)),
 }
-OURS = {  # 'lesson8lib Recommender' belongs here, with a function of a `Split` in peers.py, and nowhere else
+OURS = {
+    'lesson8lib Recommender': Model(peers.recommender, package='numba'),
+    'lesson8lib Recommender, 200 draws': Model(partial(peers.recommender, draws=200), package='numba'),
+    'lesson8lib Recommender, without who rated what': Model(partial(peers.recommender, implicit=False), package='numba', where='small'),
+    'lesson8lib Recommender, metadata': Model(partial(peers.recommender, meta=True), package='numba', where='folds'),
+    'lesson8lib Recommender, metadata, 200 draws': Model(partial(peers.recommender, meta=True, draws=200), package='numba', where='folds'),
     'lesson8lib fit_bayes': Model(peers.bayes, package='numba'),
     'lesson8lib DotProductBias, the lesson\'s recipe': Model(peers.dot_product, package='torch', where='small'),
     'lesson8lib HybridCollab': Model(partial(peers.hybrid, rated=False), {'bs': 128, 'wd': .4}, package='torch', where='folds'),

@@ -197,6 +197,36 @@ def bayes(split, **args):
     return Factors(found.mu, x[:,-1], y[:,-1], x[:,:-1], y[:,:-1])
 
 
+class Ours(NamedTuple):
+    "A fitted `Recommender` whose IDs are the indices"
+    recommender:Any
+
+    def predict(self, pairs:np.ndarray)->np.ndarray:
+        import pandas as pd
+        return self.recommender.predict(pd.DataFrame(pairs, columns=['user', 'item']), unknown='na').to_numpy()
+
+    def scores(self, users:np.ndarray)->np.ndarray:
+        known, found = self.recommender.data, np.full((len(users), self.n_items), -np.inf)
+        scores = self.recommender.view.scores('both')(known.users.index(users, 'na')).numpy()
+        found[:,np.array(self.recommender.items)] = scores[:,1:]
+        return np.nan_to_num(found, neginf=scores.min()-1)
+
+    @property
+    def n_items(self)->int: return self.recommender.n_indices
+
+
+def recommender(split, meta=False, **args):
+    import pandas as pd
+    from lesson8lib.recommender import Recommender
+    df, info = frame(split, 'user', 'item', 'rating'), {}
+    if meta:
+        for side in ('user', 'item'): info[f'{side}_info'] = pd.DataFrame(split.meta[f'{side}_meta'][1:].numpy()).add_prefix('c').assign(**{side: range(1, len(split.meta[f'{side}_meta']))})
+    Recommender(scale=split.scale, **args).fit(df[:1000], progress=False)  # numba compiles
+    with timed(split): made = Recommender(scale=split.scale, seed=split.seed, **args).fit(df, progress=False, **info)
+    made.n_indices = split.n_items
+    return Ours(made)
+
+
 # ---- Surprise
 def surprise(split, kind, **args):
     import surprise as lib
