@@ -60,6 +60,18 @@ class Model(NamedTuple):
 def lists(fit, package, **grid): return Model(fit, None, grid | {'liked': [False, True]}, package, f'ndcg@{K}')
 
 
+@cache
+def tables(): return load_movielens()
+
+
+def info_tables()->dict: # metadata as a user of `Recommender` has them, with indices as IDs
+    ratings, items, users = tables()
+    data = RatingsData.from_df(ratings, item='item', valid_pct=0.)
+    known = items.item.isin(ratings.item)
+    return {'user_info': users[['user', 'age', 'sex', 'occupation']].assign(user=data.users.index(users.user).numpy()),
+            'item_info': items[known][['item', 'year', 'genres']].assign(item=data.items.index(items.item[known]).numpy())}
+
+
 BASELINES = {
     'mean': Model(peers.mean), 'user mean': Model(peers.user_mean), 'item mean': Model(peers.item_mean), 'user and item biases': Model(peers.biases),
     'popularity': Model(partial(peers.popularity, liked=False)), 'popularity, high ratings': Model(partial(peers.popularity, liked=True)),
@@ -68,8 +80,8 @@ OURS = {
     'lesson8lib Recommender': Model(peers.recommender, package='numba'),
     'lesson8lib Recommender, 200 draws': Model(partial(peers.recommender, draws=200), package='numba'),
     'lesson8lib Recommender, without who rated what': Model(partial(peers.recommender, implicit=False), package='numba', where='small'),
-    'lesson8lib Recommender, metadata': Model(partial(peers.recommender, meta=True), package='numba', where='folds'),
-    'lesson8lib Recommender, metadata, 200 draws': Model(partial(peers.recommender, meta=True, draws=200), package='numba', where='folds'),
+    'lesson8lib Recommender, metadata': Model(partial(peers.recommender, info=info_tables), package='numba', where='folds'),
+    'lesson8lib Recommender, metadata, 200 draws': Model(partial(peers.recommender, info=info_tables, draws=200), package='numba', where='folds'),
     'lesson8lib fit_bayes': Model(peers.bayes, package='numba'),
     'lesson8lib DotProductBias, the lesson\'s recipe': Model(peers.dot_product, package='torch', where='small'),
     'lesson8lib HybridCollab': Model(partial(peers.hybrid, rated=False), {'bs': 128, 'wd': .4}, package='torch', where='folds'),
@@ -108,10 +120,6 @@ NAMES = [name for base,m in MODELS.items() for name in ([base] if m.args is not 
 
 
 # ---- The data
-@cache
-def tables(): return load_movielens()
-
-
 def split_of(data:RatingsData, seed:int, scale, relevant, rows=slice(None))->Split:
     (pairs, ratings), (test, values) = data.train, data.valid
     arrays = pairs[rows].numpy(), ratings[rows].double().numpy(), test.numpy(), values.double().numpy()

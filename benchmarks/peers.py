@@ -215,14 +215,11 @@ class Ours(NamedTuple):
     def n_items(self)->int: return self.recommender.n_indices
 
 
-def recommender(split, meta=False, **args):
-    import pandas as pd
+def recommender(split, info=None, **args):
     from lesson8lib.recommender import Recommender
-    df, info = frame(split, 'user', 'item', 'rating'), {}
-    if meta:
-        for side in ('user', 'item'): info[f'{side}_info'] = pd.DataFrame(split.meta[f'{side}_meta'][1:].numpy()).add_prefix('c').assign(**{side: range(1, len(split.meta[f'{side}_meta']))})
+    df = frame(split, 'user', 'item', 'rating')
     Recommender(scale=split.scale, **args).fit(df[:1000], progress=False)  # numba compiles
-    with timed(split): made = Recommender(scale=split.scale, seed=split.seed, **args).fit(df, progress=False, **info)
+    with timed(split): made = Recommender(scale=split.scale, seed=split.seed, **args).fit(df, progress=False, **(info() if info else {}))
     made.n_indices = split.n_items
     return Ours(made)
 

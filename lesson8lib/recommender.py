@@ -530,12 +530,13 @@ def _learn_lesson(self:Recommender, data:RatingsData, progress:bool):
 
 # %% ../nbs/42_recommender.ipynb #fa2489b1
 def _for_new(model, train:tuple[Tensor, Tensor], meta:Mapping):
-    """The model with the priors of new users and items, which those without ratings have, too
+    """The model with the priors of new users and items
 
     Of the others, the fit knows which items they rated. Without that, metadata explain more,
     and the rest varies more. And a rating exists because somebody chose the item: users rate
     what suits them, and good items are rated more often. So the mean is raised until it
-    predicts the training ratings without bias. Draws keep the priors that they were drawn from."""
+    predicts the training ratings without bias; not for users and items that were there and
+    have no ratings. Draws keep the priors that they were drawn from."""
     if not isinstance(model, BayesFactors): return model
     found = {}
     for k,side in enumerate(_sides):
@@ -550,7 +551,7 @@ def _for_new(model, train:tuple[Tensor, Tensor], meta:Mapping):
         mean = prior.mean.clone()
         mean[-1] += _bias_of(model, k, mean+of_meta, *train)
         found[f'{side}_prior'] = prior._replace(mean=mean, cov=cov, weights=weights)
-        found[f'{side}_mean'] = torch.where(rated[:,None], rows, mean+of_meta)
+        found[f'{side}_mean'] = torch.where(rated[:,None], rows, left.mean(0)+of_meta)
         found[f'{side}_cov'] = torch.where(rated[:,None,None], covs, cov)
     return model._replace(**found)
 
