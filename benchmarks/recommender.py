@@ -71,7 +71,8 @@ def of_new(side:str, seed:int)->list[dict]:
     of_one = info[side].set_index(side)
     found = []
     for meta in (False, True):
-        fitted = Recommender().fit(train, progress=False, **({f'{s}_info': info[s] if s!=side else info[s][~info[s][s].isin(new)] for s in info} if meta else {}))
+        given = {f'{s}_info': table[~table[s].isin(new)] if s==side else table for s,table in info.items()} if meta else {}
+        fitted = Recommender().fit(train, progress=False, **given)
         for known in KNOWN:
             shown = revealed(others, side, known, seed)
             rest = others.drop(shown.index)
@@ -142,7 +143,8 @@ def main()->None:
     file, parts = RESULTS/'recommender.json', sys.argv[1:] or ['new', 'times']
     old = json.loads(file.read_text(encoding='utf-8'))['results'] if file.exists() else []
     is_time = lambda r: 'data' in r['setting']
-    found = paired([r for seed in tqdm(SEEDS, desc='seeds') for side in ('user', 'item') for r in of_new(side, seed)]) if 'new' in parts else [r for r in old if not is_time(r)]
+    if 'new' not in parts: found = [r for r in old if not is_time(r)]
+    else: found = paired([r for seed in tqdm(SEEDS, desc='seeds') for side in ('user', 'item') for r in of_new(side, seed)])
     found += times() if 'times' in parts else [r for r in old if is_time(r)]
     save('recommender', found, ('torch', 'numpy', 'numba', 'pandas'), threads=2)
 

@@ -12,8 +12,6 @@ __all__ = ['in_threads', 'check_compiled', 'Prior', 'Features', 'BayesFactors', 
 # %% ../nbs/40_bayes.ipynb #4ec82404
 import inspect
 import math
-import os
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
@@ -26,7 +24,7 @@ from torch import Tensor
 
 from .checks import check_axes, check_index, check_size
 from .collab import split_pairs
-from .training import new_generator
+from .training import new_generator, progress_range
 
 # %% ../nbs/40_bayes.ipynb #23bee2e0
 class _Rows(NamedTuple):
@@ -284,15 +282,6 @@ def check_compiled(
         raise ImportError("`compiled` needs numba: pip install 'lesson8lib[fast]'")
     return there if compiled is None else bool(compiled)
 
-def _steps(n:int, progress:bool, unit:str):
-    "Count under a progress bar; none in tests and where `TQDM_DISABLE` is set"
-    off = os.environ.get('IN_TEST') or os.environ.get('TQDM_DISABLE')
-    if off or not progress: return range(n)
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', message='IProgress not found')
-        from tqdm.auto import trange
-    return trange(n, unit=unit)
-
 # %% ../nbs/40_bayes.ipynb #ba7e5005
 def _parts(factors, of:str):
     "Prior and features of one side, and the vectors of the other side"
@@ -520,7 +509,7 @@ def fit_bayes(
     if start is None: noise = _begin(sides, generator)
     else: noise = _continue(sides, start, mu, unit)
     squares, bounds = (r**2).sum(), []
-    for _ in _steps(iterations, progress, 'iteration'):
+    for _ in progress_range(iterations, progress, 'iteration'):
         own.update(other, noise, compiled)
         other.update(own, noise, compiled)
         gain = _estimate_prior(own) + _estimate_prior(other)
@@ -691,7 +680,7 @@ def sample_bayes(
     last = np.linspace(draws, draws//10, keep, endpoint=False)
     kept = set(last.round().astype(int).tolist())
     squares, found = (r**2).sum(), []
-    for k in _steps(draws, progress, 'draw'):
+    for k in progress_range(draws, progress, 'draw'):
         for side in sides: _draw_prior(side, rng)
         _draw(own, other, noise, compiled, rng)
         _draw(other, own, noise, compiled, rng)

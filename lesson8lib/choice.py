@@ -12,7 +12,6 @@ __all__ = ['Scores', 'popularity_scores', 'rating_scores', 'top_items', 'list_qu
 
 # %% ../nbs/41_choice.ipynb #aa94fa23
 import math
-import os
 from collections.abc import Callable
 
 import numpy as np
@@ -24,7 +23,7 @@ from torch.nn.functional import embedding_bag
 from .bayes import check_compiled, in_threads
 from .checks import check_axes, check_index, check_range, check_size
 from .collab import DotProductBias, RatingsData, apply_y_range, split_pairs
-from .training import new_generator
+from .training import new_generator, progress_range
 
 # %% ../nbs/41_choice.ipynb #6467aca3
 # user indices (u) -> scores of all items (u, n_items)
@@ -120,12 +119,6 @@ def _gram(users, items, values, weight, n_users:int, n_items:int)->Tensor:
 def _check_als(n_factors, l2, alpha)->tuple[int, float, float]:
     l2, alpha = check_range(l2, 'l2', above=0), check_range(alpha, 'alpha', above=0)
     return check_size(n_factors, 'n_factors'), l2, alpha
-
-def _steps(n:int, progress:bool):
-    "Iterations, under a progress bar outside of tests"
-    if not progress or os.environ.get('IN_TEST'): return range(n)
-    from tqdm.auto import trange
-    return trange(n, unit='iteration')
 
 # %% ../nbs/41_choice.ipynb #cc9e4edc
 def _rows_of(users:Tensor, by_user:Tensor)->tuple[Tensor, Tensor]:
@@ -381,7 +374,7 @@ def implicit_als(
     Hu, Koren, Volinsky 2008; Rendle et al. 2021, arXiv 2110.14037."""
     n_users, n_items = check_size(n_users, 'n_users'), check_size(n_items, 'n_items')
     k, l2, alpha = _check_als(n_factors, l2, alpha)
-    steps = _steps(check_size(iterations, 'iterations'), progress)
+    steps = progress_range(check_size(iterations, 'iterations'), progress, 'iteration')
     compiled = check_compiled(compiled)
     split = split_pairs(pairs, n_users, n_items, 'pairs')
     users, items, values = _rated(*split, values, n_items)

@@ -12,7 +12,7 @@ __all__ = ['Recommender']
 # %% ../nbs/42_recommender.ipynb #d5f27120
 import math
 import warnings
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from io import IOBase
 from numbers import Integral
 from pathlib import Path
@@ -20,7 +20,6 @@ from statistics import NormalDist
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, overload
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from .baselines import Evaluation, rating_baselines, rating_errors

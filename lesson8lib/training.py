@@ -8,7 +8,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/training.html.md"""
 
 # %% auto #0
 __all__ = ['sgd_step', 'batches', 'new_generator', 'new_linear', 'one_cycle', 'evaluation_copy', 'accuracy', 'evaluate', 'fit',
-           'device_of', 'seeded', 'progress_bar', 'show_history', 'lr_find']
+           'device_of', 'seeded', 'progress_bar', 'progress_range', 'show_history', 'lr_find']
 
 # %% ../nbs/04_training.ipynb #275c1db5
 import copy
@@ -357,6 +357,17 @@ def progress_bar(
         from tqdm.auto import tqdm
     off = not progress or os.environ.get('IN_TEST') or os.environ.get('TQDM_DISABLE')
     return tqdm(total=total, unit=unit, disable=bool(off))
+
+def progress_range(
+    n:int, # number of steps
+    progress:bool, # show a bar?
+    unit:str, # of a step
+)->Iterator[int]: # 0 … n-1
+    "`range` under a progress bar"
+    with progress_bar(n, progress, unit) as bar:
+        for k in range(n):
+            yield k
+            bar.update()
 
 # %% ../nbs/04_training.ipynb #633120ad
 def _fit_epoch(model, rows, loss, opt, cycle, bar)->float:
