@@ -264,7 +264,7 @@ class Recommender:
         # 20, or as many as leave n items
         min_ratings:int|None=None,
     )->'pandas.DataFrame': # cosine similarity and number of ratings, most similar first
-        "Items that the same people like. Raises KeyError for an unknown item"
+        "Items that the same people like and choose. Raises KeyError for an unknown item"
         import pandas as pd
         row = int(_row(_fitted(self).data.items, item, 'item'))
         counts, n = self.counts.clone(), check_size(n, 'n')
@@ -889,7 +889,8 @@ def _meta_of_new(self:Recommender, side:str, vocab:Vocab, table)->dict[str,Tenso
 
 # %% ../nbs/42_recommender.ipynb #54513817
 def _cosine_to(self:Recommender, row:int)->Tensor:
-    "Cosine of all items with one: of latent factors, or of the columns of who chose what"
+    """Cosine of all items with one: of the latent factors of ratings and of choices, on average;
+    with implicit feedback, of the columns of who chose what"""
     if self.model is None:
         x, n_users = self.data.train[0], len(self.data.users)
         chose = torch.zeros(n_users, dtype=torch.bool)
@@ -897,10 +898,10 @@ def _cosine_to(self:Recommender, row:int)->Tensor:
         both = torch.bincount(x[chose[x[:,0]],1], minlength=len(self.counts))
         return both/(self.counts*self.counts[row]).clamp(min=1).sqrt()
     model = self.model
-    if isinstance(model, DotProductBias): vectors = model.item_factors.detach()
-    elif isinstance(model, BayesFactors): vectors = model.item_mean[:,:-1]
-    else: vectors = model.item_draws[...,:-1].transpose(0, 1).flatten(1)
-    return torch.cosine_similarity(vectors, vectors[row:row+1])
+    if isinstance(model, DotProductBias): tables = [model.item_factors.detach()]
+    elif isinstance(model, BayesFactors): tables = [model.item_mean[:,:-1], self.choice['q']]
+    else: tables = [model.item_draws[...,:-1].transpose(0, 1).flatten(1), self.choice['q']]
+    return sum(torch.cosine_similarity(t, t[row:row+1]) for t in tables)/len(tables)
 
 def _terms(self:Recommender, u:int, i:int, names)->tuple[list[tuple[str, float]], Tensor]:
     "Mean and biases, and the products of the factors; of draws, their sum for each draw"
