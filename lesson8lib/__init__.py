@@ -12,6 +12,7 @@ Modules:
 - `lesson8lib.cold_start`: A new user or item without ratings: five ratings and one linear system are enough
 - `lesson8lib.collab`: Predict missing ratings from known ones: latent factors, dot products and biases, on a hundred thousand film ratings
 - `lesson8lib.collab_nn`: Predict ratings with a neural network instead of a dot product, and see why the dot product wins
+- `lesson8lib.compare`: Cross-validation, validation curves, and the full field of libraries on the same ratings
 - `lesson8lib.conv_matmul`: A convolution is a linear layer in which most weights are fixed at zero and the others are shared
 - `lesson8lib.convolution`: Slide nine weights over an image and find its edges; then let gradient descent find the weights
 - `lesson8lib.data`: Map names to indices with a vocabulary, and load real data sets from a verified cache
