@@ -19,7 +19,7 @@ Modules:
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
 - `lesson8lib.embedding`: A learned vector for each category, and why looking it up is a matrix product
 - `lesson8lib.entity`: What a network learns about hours, months and airports, and how other models can use it
-- `lesson8lib.files`: Save what a model has learned so that any later version can read it, and no damaged or dangerous file can
+- `lesson8lib.files`: Save what a model has learned in a file that runs no code, detects damage and stays readable for later versions
 - `lesson8lib.gradients`: How a computer finds the parameters of a function: a loss, its gradient, and a small step, again and again
 - `lesson8lib.hybrid`: Metadata and implicit feedback inside the embeddings, and a network beside the dot product
 - `lesson8lib.interpret`: What a trained recommender has learned: item biases, latent factors, and how far to trust them
