@@ -3,7 +3,7 @@
 Modules:
 
 - `lesson8lib.activations`: A simple non-linear function between two linear layers: why a network needs one, which one to choose, and what it does to the gradient
-- `lesson8lib.baselines`: A number says how good a recommender is only beside the numbers of simple rules
+- `lesson8lib.baselines`: An error or a score means little until you know what a simple rule achieves on the same ratings
 - `lesson8lib.batchnorm`: Standardize each feature over the mini-batch, then let the network choose its own scale and shift
 - `lesson8lib.bayes`: Regularize each user and film according to the evidence, and attach a variance to each prediction
 - `lesson8lib.checks`: Reject bad input with an error that names the argument, and compare two tensors without being misled
