@@ -3,7 +3,7 @@
 Modules:
 
 - `lesson8lib.activations`: A simple non-linear function between two linear layers: why a network needs one, which one to choose, and what it does to the gradient
-- `lesson8lib.baselines`: A number says how good a recommender is only beside the numbers of simple rules
+- `lesson8lib.baselines`: An error or a score means little until you know what a simple rule achieves on the same ratings
 - `lesson8lib.batchnorm`: Standardize each feature over the mini-batch, then let the network choose its own scale and shift
 - `lesson8lib.bayes`: Regularize each user and film according to the evidence, and attach a variance to each prediction
 - `lesson8lib.checks`: Reject bad input with an error that names the argument, and compare two tensors without being misled
@@ -19,7 +19,7 @@ Modules:
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
 - `lesson8lib.embedding`: A learned vector for each category, and why looking it up is a matrix product
 - `lesson8lib.entity`: What a network learns about hours, months and airports, and how other models can use it
-- `lesson8lib.files`: Save what a model has learned so that any later version can read it, and no damaged or dangerous file can
+- `lesson8lib.files`: Save what a model has learned in a file that runs no code, detects damage and stays readable for later versions
 - `lesson8lib.gradients`: How a computer finds the parameters of a function: a loss, its gradient, and a small step, again and again
 - `lesson8lib.hybrid`: Metadata and implicit feedback inside the embeddings, and a network beside the dot product
 - `lesson8lib.interpret`: What a trained recommender has learned: item biases, latent factors, and how far to trust them

@@ -1,6 +1,6 @@
-"""A number says how good a recommender is only beside the numbers of simple rules
+"""An error or a score means little until you know what a simple rule achieves on the same ratings
 
-Simple rules to compare a recommender with: `damped_biases`, `rating_baselines`, the errors `rating_errors`, and `Evaluation`, which shows metrics with the baselines beside them. Neither PyTorch nor fastai has an equivalent.
+Simple rules to compare a recommender with: `damped_biases` and `rating_baselines` predict ratings, `rating_errors` computes RMSE and MAE, and `Evaluation` shows metrics of a model beside those of its baselines. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/baselines.html.md"""
 
@@ -28,11 +28,11 @@ def damped_biases(
     ratings:Float[Tensor, ' n'], # the ratings, at least one
     n_users:int, # size of the user vocabulary
     n_items:int, # size of the item vocabulary
-    damp_users:float=15., # as many ratings of the expected value are added to each user
-    damp_items:float=10., # and to each item
-    steps:int=10, # updates of both sides
+    damp_users:float=15., # added to each user's number of ratings; 0 for no damping
+    damp_items:float=10., # added to each item's number of ratings
+    steps:int=10, # updates of all items, then of all users
 )->tuple[float, Float[Tensor, ' n_users'], Float[Tensor, ' n_items']]:
-    """Mean rating, and biases of users and items, given each other, as float64
+    """Mean rating, and damped biases of users and of items, as float64
 
     Raises IndexError for unknown indices. Source: `BaselineOnly` of Surprise, and its
     defaults; Koren 2010, section 2.1."""
@@ -42,12 +42,13 @@ def damped_biases(
     sides = ((c, b, items, users, check_range(damp_items, 'damp_items', low=0)),
              (b, c, users, items, check_range(damp_users, 'damp_users', low=0)))
     for _ in range(check_size(steps, 'steps')):
-        for own,other,index,others,damp in sides: own.copy_(_damped(own, index, left-other[others], damp))
+        for own,other,index,others,damp in sides:
+            own.copy_(_damped(own, index, left-other[others], damp))
     return mean, b, c
 
 # %% ../nbs/41a_baselines.ipynb #b4c29050
 def _center(ratings:Tensor, n:int)->tuple[float, Tensor]:
-    "The mean, and what is left of the ratings, in float64"
+    "The mean of all ratings and the residuals, in float64"
     check_axes(ratings, f'{n}', 'ratings', kind='float')
     if not n: raise ValueError('`ratings` must hold at least one rating, got none')
     ratings = ratings.double()
@@ -65,9 +66,10 @@ def rating_baselines(
     n_users:int, # size of the user vocabulary
     n_items:int, # size of the item vocabulary
 )->dict[str,Callable[[Tensor], Tensor]]: # name -> function of pairs (m, 2): predictions
-    """Four simple rules that predict ratings; without ratings, users and items are average
+    """Four simple rules that predict ratings
 
-    Raises IndexError for unknown indices, ValueError without ratings."""
+    A user or an item without training ratings has the mean of all ratings, or a bias
+    of 0. Raises IndexError for unknown indices, ValueError without ratings."""
     users, items = split_pairs(pairs, n_users, n_items, 'pairs')
     mean, left = _center(ratings, len(users))
     of_users = _damped(left.new_zeros(n_users), users, left, 0.)
@@ -87,13 +89,14 @@ def rating_errors(
     n, = check_axes(ratings, 'n', 'ratings', kind='float')
     check_axes(predicted, f'{n}', 'predicted', kind='float')
     error = predicted.double()-ratings.double()
-    return {'rmse': error.square().mean().sqrt().item(), 'mae': error.abs().mean().item()}
+    rmse, mae = error.square().mean().sqrt(), error.abs().mean()
+    return {'rmse': rmse.item(), 'mae': mae.item()}
 
 # %% ../nbs/41a_baselines.ipynb #554587ca
 class Evaluation(dict[str, float]):
     """Metrics of a model, by name, with those of baselines beside them
 
-    `table` holds all of them; `lost` names the metrics that a baseline wins."""
+    `table` contains all of them, `lost` the metrics on which a baseline is better."""
     def __init__(self,
         metrics:Mapping[str,float], # of the model
         baselines:Mapping[str,Mapping[str,float]], # name -> its metrics, not always all

@@ -1,6 +1,6 @@
-"""Save what a model has learned so that any later version can read it, and no damaged or dangerous file can
+"""Save what a model has learned in a file that runs no code, detects damage and stays readable for later versions
 
-Files of tensors, settings and names: `save_tensors`, `load_tensors`, `pack_names`, `unpack_names`. They build on the safetensors format and add a checksum, a format number and safe replacement. Neither PyTorch nor fastai has an equivalent.
+Files of tensors, settings and IDs: `save_tensors`, `load_tensors`, `pack_names`, `unpack_names`. They extend the safetensors format by a checksum, a version of the format and safe replacement. Neither PyTorch nor fastai has an equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/files.html.md"""
 
@@ -29,20 +29,20 @@ from .checks import check_size
 def save_tensors(
     # file to write, such as 'films.safetensors', or one opened for writing bytes
     path:str|Path|IO[bytes]|IOBase,
-    tensors:Mapping[str,Tensor], # by name
-    about:Mapping, # anything that JSON can hold, such as settings
-    kind:str, # of content, such as 'recommender'; the same is needed to load it
-    number:int=1, # of the format, for readers of later versions
+    tensors:Mapping[str,Tensor], # name -> tensor
+    about:Mapping, # settings, or anything else that JSON can represent
+    kind:str, # kind of content, such as 'recommender', which is needed to load it
+    number:int=1, # version of the format; loading refuses newer ones
 )->Path|IO[bytes]|IOBase: # the file
-    """Write tensors, and what belongs to them, to one safetensors file
+    """Write tensors and settings to one safetensors file
 
     An existing file is replaced only when the new one is complete; it keeps its
     permissions, and a symbolic link stays a link. Raises ValueError for a path that
     cannot be written."""
     from safetensors.torch import save
     tensors = {name: t.detach().cpu().contiguous() for name,t in tensors.items()}
-    text = json.dumps(about)
-    header = {'lesson8lib': str(check_size(number, 'number')), 'kind': kind, 'about': text}
+    version, text = str(check_size(number, 'number')), json.dumps(about)
+    header = {'lesson8lib': version, 'kind': kind, 'about': text}
     content = save(tensors, header | {'sha256': _digest(header, tensors)})
     if not hasattr(path, 'write'): return _replace(Path(path), content)
     path.write(content)
@@ -80,17 +80,17 @@ def _replace(path:Path, content:bytes)->Path:
 # %% ../nbs/03_files.ipynb #aa8d5853
 def load_tensors(
     path:str|Path|IO[bytes]|IOBase, # what `save_tensors` wrote, or such a file opened
-    kind:str, # of content, as it was saved
-    newest:int=1, # highest number of a format that the caller can read
+    kind:str, # kind of content, as given to `save_tensors`
+    newest:int=1, # newest version of the format that the caller can read
 )->tuple[dict, dict[str,Tensor]]: # settings (with 'format'), tensors
-    """Read a file and check it; no code in it is run
+    """Read and check a file of `save_tensors`; no code in it is run
 
     Raises FileNotFoundError, and ValueError for a file that is damaged, of another
     kind or of a newer format."""
     from safetensors.torch import load
     wish, is_open = f'`path` must be a saved {kind}, got {path}', hasattr(path, 'read')
     if not is_open and not Path(path).is_file():
-        raise FileNotFoundError(f'{wish}, which is no file')
+        raise FileNotFoundError(f'{wish}, which is not a file')
     try:
         content = path.read() if is_open else Path(path).read_bytes()
         tensors, end = load(content), 8+int.from_bytes(content[:8], 'little')
@@ -98,11 +98,12 @@ def load_tensors(
     except Exception as e: raise ValueError(f'{wish}, which cannot be read: {e}') from e
     _check_header(header, wish, kind, newest)
     if header.get('sha256')!=_digest(header, tensors):
-        raise ValueError(f'{wish}, whose contents do not have the checksum stored with them')
+        raise ValueError(f'{wish}, whose contents do not match the stored checksum')
     return json.loads(header['about']) | {'format': int(header['lesson8lib'])}, tensors
 
 # %% ../nbs/03_files.ipynb #71058d5a
 def _check_header(header, wish:str, kind:str, newest:int)->None:
+    "Raise ValueError for another kind of content or a newer format"
     number = header.get('lesson8lib') if isinstance(header, dict) else None
     if number is None or header.get('kind', 'recommender')!=kind:
         raise ValueError(f'{wish}, a file of something else')
@@ -111,11 +112,13 @@ def _check_header(header, wish:str, kind:str, newest:int)->None:
 
 # %% ../nbs/03_files.ipynb #c2e3e881
 def pack_names(
-    names:Sequence, # all str or all int
-)->dict[str,Tensor]: # 'int64', or 'utf8' and 'ends'; integers beyond 64 bits: 'digits'
-    "Turn names into tensors, for `save_tensors`"
+    names:Sequence, # IDs or other names, all str or all int
+# 'int64'; for str 'utf8' and 'ends'; for integers beyond 64 bits 'digits' and 'ends'
+)->dict[str,Tensor]:
+    "Turn a list of names into tensors, for `save_tensors`"
     if names and isinstance(names[0], str): return _pack_texts(names, 'utf8')
-    if all(-2**63<=n<2**63 for n in names): return {'int64': torch.tensor(names, dtype=torch.int64)}
+    if all(-2**63<=n<2**63 for n in names):
+        return {'int64': torch.tensor(names, dtype=torch.int64)}
     return _pack_texts([str(n) for n in names], 'digits')
 
 def unpack_names(

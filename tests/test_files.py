@@ -61,7 +61,7 @@ def test_a_header_of_claimed_size_is_refused(tmp_path):
 @pytest.mark.parametrize('kind, newest, words', [('dictionary', 3, 'a file of something else'), ('model', 2, 'of format 3, which a newer lesson8lib wrote')])
 def test_other_kinds_and_formats_are_refused(path, kind, newest, words):
     with pytest.raises(ValueError, match=words): load_tensors(path, kind, newest)
-    with pytest.raises(FileNotFoundError, match='which is no file'): load_tensors(path.parent, 'model')
+    with pytest.raises(FileNotFoundError, match='which is not a file'): load_tensors(path.parent, 'model')
 
 
 def test_an_open_file_will_do():

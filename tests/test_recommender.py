@@ -231,7 +231,7 @@ def test_polars_gives_what_pandas_gives(fitted):
 
 @pytest.mark.parametrize('change,words_', [
     (lambda b: b[:-50], 'cannot be read'),
-    (lambda b: b[:-50]+bytes([b[-50]^8])+b[-49:], 'do not have the checksum'),
+    (lambda b: b[:-50]+bytes([b[-50]^8])+b[-49:], 'do not match the stored checksum'),
     (lambda b: b'', 'cannot be read'),
     (lambda b: b'\x80\x04\x95', 'cannot be read'),  # the beginning of a pickle
 ])
