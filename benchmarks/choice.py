@@ -3,10 +3,10 @@
 MovieLens-100K, split 80/20 at random with seeds 0 to 4. Candidates are all items that the user did not rate in training; hits are test ratings of at
 least 4, with gain 1 and discount 1/log2(1+position); the ideal list is cut at min(10, hits); recall divides by the number of hits; users without hits
 are left out. `tuned` in `about` holds the settings chosen for each seed inside the training part, on a fifth of it. For the models of implicit, that
-includes the choice among all ratings, those of at least 4, and confidences that grow with the stars. What carries no such settings runs at its
-defaults. Records with a setting `train` come from fewer training ratings, or from `planted` ratings of 1 to 10 (3,000 items, hits from 8). Where
-implicit is not installed (see requirements-peers.txt), its stored results stay. `python benchmarks/choice.py` takes 20 minutes, half of it without
-implicit.
+includes the choice between all ratings and those of at least 4 (with confidences that grow with the stars in the grid, too, ALS reaches .376). What
+carries no such settings runs at its defaults. Records with a setting `train` come from fewer training ratings, or from `planted` ratings of 1 to 10
+(3,000 items, hits from 8). Where implicit is not installed (see requirements-peers.txt), its stored results stay. `python benchmarks/choice.py` takes
+20 minutes, half of it without implicit.
 """
 import itertools
 import json
@@ -37,8 +37,8 @@ from lesson8lib.data import load_movielens
 
 SEEDS, K, BS = range(5), 10, 512
 L2 = [5, 10, 30, 50, 100, 200, 300, 500, 700, 1000, 1500]
-ALS = dict(factors=[32, 64], regularization=[10, 30, 50, 100], alpha=[1, 5, 10, 20], iterations=[15], use=['all', 'liked', 'stars'])
-BPR = dict(factors=[16, 64], learning_rate=[.01, .05], regularization=[.01, .1], iterations=[100], use=['all', 'liked'])
+ALS = dict(factors=[32, 64], regularization=[10, 30, 50, 100], alpha=[1, 5, 10, 20], iterations=[15], liked=[False, True])
+BPR = dict(factors=[16, 64], learning_rate=[.01, .05], regularization=[.01, .1], iterations=[100], liked=[False, True])
 OURS = dict(l2=[.35, .5, .7], alpha=[.1, .2, .4])
 
 
@@ -106,24 +106,23 @@ def free_diagonal(data, l2):
 def rating_model(data, seed): return rating_scores(fit_ratings(data, DotProductBias, seed=seed, bs=BS, progress=False)[0])
 
 
-def implicit_scores(model, data, use):
+def implicit_scores(model, data, liked):
     import scipy.sparse as sp
-    stars = star_values(data.train[1]).clamp(min=.01)
-    rows = data.train[1]>=4 if use=='liked' else torch.ones(len(stars), dtype=torch.bool)
-    pairs, values = data.train[0][rows].numpy(), stars.numpy() if use=='stars' else np.ones(int(rows.sum()))
-    model.fit(sp.csr_matrix((values.astype('float32'), (pairs[:,0], pairs[:,1])), shape=sizes(data)), show_progress=False)
+    pairs = pairs_of(data, liked).unique(dim=0).numpy()
+    rated = sp.csr_matrix((torch.ones(len(pairs)).numpy(), (pairs[:,0], pairs[:,1])), shape=sizes(data))
+    model.fit(rated, show_progress=False)
     p, q = torch.tensor(model.user_factors), torch.tensor(model.item_factors)
     return lambda users: p[users]@q.T
 
 
-def als(data, seed, use, **args):
+def als(data, seed, liked, **args):
     from implicit.als import AlternatingLeastSquares
-    return implicit_scores(AlternatingLeastSquares(**args, use_gpu=False, num_threads=1, random_state=seed), data, use)
+    return implicit_scores(AlternatingLeastSquares(**args, use_gpu=False, num_threads=1, random_state=seed), data, liked)
 
 
-def bpr(data, seed, use, **args):
+def bpr(data, seed, liked, **args):
     from implicit.bpr import BayesianPersonalizedRanking
-    return implicit_scores(BayesianPersonalizedRanking(**args, use_gpu=False, num_threads=1, random_state=seed), data, use)
+    return implicit_scores(BayesianPersonalizedRanking(**args, use_gpu=False, num_threads=1, random_state=seed), data, liked)
 
 
 def planted(seed:int, n_users:int=2000, n_items:int=3000, n:int=16_250, k:int=6)->RatingsData:

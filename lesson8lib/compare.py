@@ -74,6 +74,7 @@ def validation_curve(
 )->'pandas.DataFrame': # metrics for each value and part
     "Cross-validation for several values of one setting. Raises as `cross_validate`"
     import pandas as pd
+    if not len(values): raise ValueError('`values` must hold at least one value, got none')
     found = {}
     for value in values:
         new = type(recommender)(**recommender.get_params()).set_params(**{name: value})

@@ -72,7 +72,8 @@ class Vocab:
             raise ValueError(f'`items` must not contain {self.na!r}, '
                              f'which stands for unknown {kind}s')
         self.kind = kind
-        self._names = pd.Index([self.na, *(sorted(names) if sort else names)], dtype=object)
+        names = sorted(names) if sort else names
+        self._names = pd.Index([self.na, *names], dtype=object)
 
     def __len__(self)->int: return len(self._names)
 
@@ -121,7 +122,8 @@ class Vocab:
         index:Integer[Tensor, ' n'], # indices
     )->list: # their names
         "Names of many indices at once. Raises IndexError as indexing does"
-        return self._names[check_index(index, len(self), 'index').cpu().numpy()].tolist()
+        index = check_index(index, len(self), 'index')
+        return self._names[index.cpu().numpy()].tolist()
 
 # %% ../nbs/01_data.ipynb #865b2874
 def _column(names)->list:
