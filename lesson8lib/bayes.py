@@ -333,7 +333,7 @@ def _moments(users, items, x, s, y, t):
 def _check_table(pairs, ratings, sizes):
     users, items = (index.long().cpu().numpy() for index in split_pairs(pairs, *sizes, 'pairs'))
     r = _check_ratings(ratings, len(users))
-    if not len(r) or r.min()==r.max():
+    if not len(r) or r.min()==r.max() or not r.std():  # too close for a square
         raise ValueError('`ratings` must hold at least two different ratings, '
                          f'got {"none" if not len(r) else f"{len(r)} of {r[0]}"}')
     return users, items, r
@@ -545,7 +545,9 @@ def _draw(own:_Side, other:_Side, noise:float, compiled:bool, rng)->None:
         own.rows, (other.mean, None), own.prior_means(), own.prior[1], noise, compiled,
         draw=rng.standard_normal(own.mean.shape))
 
-def _generator(seed:int): return np.random.default_rng(check_size(seed, 'seed', low=0))
+def _generator(seed:int, *stream:int):
+    "NumPy's generator; each stream of one seed has numbers of its own"
+    return np.random.default_rng([check_size(seed, 'seed', low=0), *stream])
 
 def _again(factors, pairs, ratings, user_meta, item_meta, compiled:bool):
     "Both sides as they were at the end of a fit, in units of the ratings' deviation"
@@ -631,7 +633,8 @@ class BayesDraws(NamedTuple):
         prior, features, others = _parts(self, of)
         index = check_index(index, others.shape[1], 'index').cpu().numpy()
         value = _check_ratings(ratings, len(index)) - self.mu
-        new, rng = _new_features(features, index, meta), _generator(seed)
+        new, n = _new_features(features, index, meta), getattr(self, f'{of}_draws').shape[1]
+        rng = _generator(seed, int(of=='item'), n)  # not those of the last one added
         rows = _Rows(np.array([0, len(index)]), np.arange(len(index)), value)
         centers = (prior.mean + new@prior.weights).numpy()
         near = others[:,index].double().numpy()
