@@ -38,8 +38,17 @@ def _by_row(row, other, value, n:int)->_Rows:
     start[1:] = np.bincount(row, minlength=n).cumsum()
     return _Rows(start, other[order], value[order])
 
+_block = 2**15  # rows computed at once, which bounds the memory
+
 def _expected(mean, cov=None):
     "For vectors [q, c], with z = [q, 1]: E[z zᵀ] (lower triangle), E[c z], E[c²], z, c"
+    d, n = mean.shape[1], len(mean)
+    table = np.empty((n, d*(d+1)//2+2*d+2))
+    for rows in (slice(first, first+_block) for first in range(0, n, _block)):
+        table[rows] = _products(mean[rows], None if cov is None else cov[rows])
+    return table
+
+def _products(mean, cov):
     d, (i, j) = mean.shape[1], np.tril_indices(mean.shape[1])
     z, c, p = mean.copy(), mean[:,-1:], len(i)
     z[:,-1] = 1.
@@ -145,17 +154,16 @@ def _solve(packed, right, draw, cov:bool, compiled:bool):
     return mean.numpy(), inverse.numpy(), log_det.numpy()
 
 # %% ../nbs/40_bayes.ipynb #e85a1f13
-_block = 2**15  # rows updated at once, which bounds the memory
-
 def _update(rows, other, center, cov, noise, compiled, draw=None):
     """Posterior means, covariances, log determinants of one side, given the other
 
     Also the expected squared error of each row's ratings, less their squares. With
     `draw`, random vectors from the posteriors take the place of the means."""
     table, (n, d) = _expected(*other), center.shape
-    precision, parts, p = np.linalg.inv(cov), [], d*(d+1)//2
+    precision, p, wide = np.linalg.inv(cov), d*(d+1)//2, n if draw is None else 0
+    found = np.empty((n, d)), np.empty((wide, d, d)), np.empty(n), np.empty(n)
     (i, j), normal = np.tril_indices(d), np.zeros_like(center) if draw is None else draw
-    for first in range(0, max(n, 1), _block):
+    for first in range(0, n, _block):
         last = min(first+_block, n)
         total = _sums(rows, table, p+d+1, first, last, compiled)
         products, pull = total[:,:p], total[:,p+d+1:-1]-total[:,p:p+d]
@@ -165,8 +173,9 @@ def _update(rows, other, center, cov, noise, compiled, draw=None):
         square = new[0][:,i]*new[0][:,j] + (new[1][:,i,j] if draw is None else 0.)
         error = total[:,p+d] - 2*total[:,-1] - 2*(pull*new[0]).sum(1)
         error += (products*square)@np.where(i==j, 1., 2.)
-        parts.append((*new, error))
-    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+        for whole,part in zip(found, (*new, error), strict=True):
+            if len(part): whole[first:last] = part
+    return found
 
 # %% ../nbs/40_bayes.ipynb #ba7e5002
 def _centered(table, seen):
@@ -228,6 +237,7 @@ class _Side:
     def prior_means(self): return self.prior[0] + self.features@self.prior[2]
 
     def update(self, other:'_Side', noise:float, compiled:bool)->None:
+        self.cov = None  # the largest array: never two of them
         self.mean, self.cov, self.log_det, self.error = _update(
             self.rows, (other.mean, other.cov), self.prior_means(), self.prior[1], noise,
             compiled)
@@ -383,10 +393,11 @@ def _finish(sides, mu:float, unit:float, noise:float, bounds)->'BayesFactors':
         wide, (center, cov, weights) = scale*scale[:,None], side.typical_prior()
         side.mean[~side.seen] = side.prior_means()[~side.seen]
         side.cov[~side.seen] = cov
+        side.cov *= wide
         typical, loadings = map(torch.from_numpy, (side.typical, side.loadings))
         parts = center*scale, cov*wide, weights*scale
         found |= {f'{of}_mean': torch.from_numpy(side.mean*scale),
-                  f'{of}_cov': torch.from_numpy(side.cov*wide),
+                  f'{of}_cov': torch.from_numpy(side.cov),
                   f'{of}_prior': Prior(*map(torch.from_numpy, parts)),
                   f'{of}_features': Features(typical, side.count, loadings)}
     return BayesFactors(**found, mu=float(mu), noise=float(noise*unit**2),

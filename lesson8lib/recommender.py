@@ -593,15 +593,16 @@ def _for_new(model, train:tuple[Tensor, Tensor], meta:Mapping):
         rated = torch.bincount(train[0][:,k], minlength=len(rows))>0
         prior, known = getattr(model, f'{side}_prior'), _known(model, side, meta)
         weights = prior.weights.clone()
-        weights[:known.shape[1]] = _ridge(known[rated], rows[rated], covs[rated].sum(0))
+        spread = torch.einsum('n,nij->ij', rated.double(), covs)  # without a copy
+        weights[:known.shape[1]] = _ridge(known[rated], rows[rated], spread)
         of_meta = known@weights[:known.shape[1]]
         left = (rows-of_meta)[rated]
-        cov = left.T.cov(correction=0) + covs[rated].mean(0)
+        cov = left.T.cov(correction=0) + spread/rated.sum()
         mean = prior.mean.clone()
         mean[-1] += _bias_of(model, k, mean+of_meta, *train)
         found[f'{side}_prior'] = prior._replace(mean=mean, cov=cov, weights=weights)
         found[f'{side}_mean'] = torch.where(rated[:,None], rows, left.mean(0)+of_meta)
-        found[f'{side}_cov'] = torch.where(rated[:,None,None], covs, cov)
+        covs[~rated] = cov  # in place: they are the largest tensor
     return model._replace(**found)
 
 def _known(model:BayesFactors, side:str, meta:Mapping)->Tensor:
