@@ -38,8 +38,17 @@ def _by_row(row, other, value, n:int)->_Rows:
     start[1:] = np.bincount(row, minlength=n).cumsum()
     return _Rows(start, other[order], value[order])
 
+_block = 2**15  # rows computed at once, which bounds the memory
+
 def _expected(mean, cov=None):
     "For vectors [q, c], with z = [q, 1]: E[z zᵀ] (lower triangle), E[c z], E[c²], z, c"
+    d, n = mean.shape[1], len(mean)
+    table = np.empty((n, d*(d+1)//2+2*d+2))
+    for rows in (slice(first, first+_block) for first in range(0, n, _block)):
+        table[rows] = _products(mean[rows], None if cov is None else cov[rows])
+    return table
+
+def _products(mean, cov):
     d, (i, j) = mean.shape[1], np.tril_indices(mean.shape[1])
     z, c, p = mean.copy(), mean[:,-1:], len(i)
     z[:,-1] = 1.
@@ -145,17 +154,16 @@ def _solve(packed, right, draw, cov:bool, compiled:bool):
     return mean.numpy(), inverse.numpy(), log_det.numpy()
 
 # %% ../nbs/40_bayes.ipynb #e85a1f13
-_block = 2**15  # rows updated at once, which bounds the memory
-
 def _update(rows, other, center, cov, noise, compiled, draw=None):
     """Posterior means, covariances, log determinants of one side, given the other
 
     Also the expected squared error of each row's ratings, less their squares. With
     `draw`, random vectors from the posteriors take the place of the means."""
     table, (n, d) = _expected(*other), center.shape
-    precision, parts, p = np.linalg.inv(cov), [], d*(d+1)//2
+    precision, p, wide = np.linalg.inv(cov), d*(d+1)//2, n if draw is None else 0
+    found = np.empty((n, d)), np.empty((wide, d, d)), np.empty(n), np.empty(n)
     (i, j), normal = np.tril_indices(d), np.zeros_like(center) if draw is None else draw
-    for first in range(0, max(n, 1), _block):
+    for first in range(0, n, _block):
         last = min(first+_block, n)
         total = _sums(rows, table, p+d+1, first, last, compiled)
         products, pull = total[:,:p], total[:,p+d+1:-1]-total[:,p:p+d]
@@ -165,8 +173,9 @@ def _update(rows, other, center, cov, noise, compiled, draw=None):
         square = new[0][:,i]*new[0][:,j] + (new[1][:,i,j] if draw is None else 0.)
         error = total[:,p+d] - 2*total[:,-1] - 2*(pull*new[0]).sum(1)
         error += (products*square)@np.where(i==j, 1., 2.)
-        parts.append((*new, error))
-    return [np.concatenate(part) for part in zip(*parts, strict=True)]
+        for whole,part in zip(found, (*new, error), strict=True):
+            if len(part): whole[first:last] = part
+    return found
 
 # %% ../nbs/40_bayes.ipynb #ba7e5002
 def _centered(table, seen):
@@ -228,6 +237,7 @@ class _Side:
     def prior_means(self): return self.prior[0] + self.features@self.prior[2]
 
     def update(self, other:'_Side', noise:float, compiled:bool)->None:
+        self.cov = None  # the largest array: never two of them
         self.mean, self.cov, self.log_det, self.error = _update(
             self.rows, (other.mean, other.cov), self.prior_means(), self.prior[1], noise,
             compiled)
@@ -333,7 +343,7 @@ def _moments(users, items, x, s, y, t):
 def _check_table(pairs, ratings, sizes):
     users, items = (index.long().cpu().numpy() for index in split_pairs(pairs, *sizes, 'pairs'))
     r = _check_ratings(ratings, len(users))
-    if not len(r) or r.min()==r.max():
+    if not len(r) or r.min()==r.max() or not r.std():  # too close for a square
         raise ValueError('`ratings` must hold at least two different ratings, '
                          f'got {"none" if not len(r) else f"{len(r)} of {r[0]}"}')
     return users, items, r
@@ -383,10 +393,11 @@ def _finish(sides, mu:float, unit:float, noise:float, bounds)->'BayesFactors':
         wide, (center, cov, weights) = scale*scale[:,None], side.typical_prior()
         side.mean[~side.seen] = side.prior_means()[~side.seen]
         side.cov[~side.seen] = cov
+        side.cov *= wide
         typical, loadings = map(torch.from_numpy, (side.typical, side.loadings))
         parts = center*scale, cov*wide, weights*scale
         found |= {f'{of}_mean': torch.from_numpy(side.mean*scale),
-                  f'{of}_cov': torch.from_numpy(side.cov*wide),
+                  f'{of}_cov': torch.from_numpy(side.cov),
                   f'{of}_prior': Prior(*map(torch.from_numpy, parts)),
                   f'{of}_features': Features(typical, side.count, loadings)}
     return BayesFactors(**found, mu=float(mu), noise=float(noise*unit**2),
@@ -545,7 +556,9 @@ def _draw(own:_Side, other:_Side, noise:float, compiled:bool, rng)->None:
         own.rows, (other.mean, None), own.prior_means(), own.prior[1], noise, compiled,
         draw=rng.standard_normal(own.mean.shape))
 
-def _generator(seed:int): return np.random.default_rng(check_size(seed, 'seed', low=0))
+def _generator(seed:int, *stream:int):
+    "NumPy's generator; each stream of one seed has numbers of its own"
+    return np.random.default_rng([check_size(seed, 'seed', low=0), *stream])
 
 def _again(factors, pairs, ratings, user_meta, item_meta, compiled:bool):
     "Both sides as they were at the end of a fit, in units of the ratings' deviation"
@@ -631,7 +644,8 @@ class BayesDraws(NamedTuple):
         prior, features, others = _parts(self, of)
         index = check_index(index, others.shape[1], 'index').cpu().numpy()
         value = _check_ratings(ratings, len(index)) - self.mu
-        new, rng = _new_features(features, index, meta), _generator(seed)
+        new, n = _new_features(features, index, meta), getattr(self, f'{of}_draws').shape[1]
+        rng = _generator(seed, int(of=='item'), n)  # not those of the last one added
         rows = _Rows(np.array([0, len(index)]), np.arange(len(index)), value)
         centers = (prior.mean + new@prior.weights).numpy()
         near = others[:,index].double().numpy()

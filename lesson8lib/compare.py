@@ -12,6 +12,7 @@ __all__ = ['cross_validate', 'validation_curve', 'show_validation_curve']
 # %% ../nbs/43_compare.ipynb #41c504f0
 import warnings
 from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,8 +41,7 @@ def cross_validate(
 
     Warns where the mean of a baseline is better. Raises as `fit` and `evaluate` do."""
     import pandas as pd
-    df, cv = as_table(df, None), check_size(cv, 'cv', low=2)
-    part = torch.randperm(len(df), generator=new_generator(seed)).numpy() % cv
+    part = _parts(recommender, df := as_table(df, None), cv, seed)
     tables = []
     with progress_bar(cv, progress, 'part') as bar:
         for i in range(cv):
@@ -64,23 +64,36 @@ def _warn_of_lost(result)->None:
     if lost := '; '.join(Evaluation(ours, beside).lost.values()):
         warnings.warn(f'a simple rule does better: {lost}', stacklevel=3)
 
+def _parts(recommender:Recommender, df, cv:int, seed:int):
+    "The part of each row; repeats of a pair of user and item are in the same"
+    if not isinstance(recommender, Recommender):
+        got = type(recommender).__name__
+        raise TypeError(f'`recommender` must be a Recommender, got {got}')
+    names = [recommender.user, recommender.item]
+    keys = df.groupby(list(as_table(df, names)), sort=False, observed=True, dropna=False)
+    cv, n = check_size(cv, 'cv', low=2), keys.ngroups
+    if n<cv: raise ValueError(f'`cv` must be at most {n}, the number of ratings, got {cv}')
+    return torch.randperm(n, generator=new_generator(seed)).numpy()[keys.ngroup()] % cv
+
 # %% ../nbs/43_compare.ipynb #5f863f03
 def validation_curve(
     recommender:Recommender, # its other settings are used; it is not changed
     df:'pandas.DataFrame', # one rating per row
     name:str, # the setting to vary, such as 'n_factors'
-    values:Sequence, # its values
+    values:Sequence, # its values; in the result, pairs and None become text
     **options, # as for `cross_validate`
 )->'pandas.DataFrame': # metrics for each value and part
     "Cross-validation for several values of one setting. Raises as `cross_validate`"
     import pandas as pd
+    if isinstance(values, str): raise TypeError(f'`values` must be a list, got {values!r}')
     if not len(values): raise ValueError('`values` must hold at least one value, got none')
     found = {}
     for value in values:
         new = type(recommender)(**recommender.get_params()).set_params(**{name: value})
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            found[value] = cross_validate(new, df, **options).loc['Recommender']
+            label = value if isinstance(value, str|Real) else str(value)
+            found[label] = cross_validate(new, df, **options).loc['Recommender']
     return pd.concat(found, names=[name])
 
 def show_validation_curve(

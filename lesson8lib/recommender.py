@@ -12,7 +12,8 @@ __all__ = ['Recommender']
 # %% ../nbs/42_recommender.ipynb #d5f27120
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from contextlib import contextmanager
 from io import IOBase
 from numbers import Integral
 from pathlib import Path
@@ -29,7 +30,8 @@ from .choice import (Scores, blend_scores, both_scores, choice_scores, ease,
                                factor_scores, fold_in_choice, implicit_als, list_quality,
                                popularity_scores, star_values, top_items)
 from .cold_start import fold_in as solve_row
-from .collab import DotProductBias, RatingsData, apply_y_range, check_ratings
+from .collab import (DotProductBias, RatingsData, apply_y_range, check_ratings,
+                               split_pairs)
 from .data import Vocab
 from .files import load_tensors, pack_names, save_tensors, unpack_names
 from .hybrid import Metadata
@@ -45,7 +47,8 @@ class Recommender:
     Predictions are clipped to the scale. Settings are stored as they are given, so
     `clone` and the searches of scikit-learn accept it."""
     def __init__(self,
-        n_factors:int|None=None, # number of latent factors; 10 if None, 50 for 'lesson'
+        # number of latent factors; 10 if None, 50 for 'lesson', 48 for clicks
+        n_factors:int|None=None,
         *,
         # 'bayes': `fit_bayes`; 'lesson': `DotProductBias`; if None, 'lesson' where one
         # of its settings (the last five) is given, else 'bayes'
@@ -100,13 +103,21 @@ class Recommender:
 
     def __repr__(self)->str:
         default = type(self)().get_params()
-        given = [f'{k}={v!r}' for k,v in self.get_params().items() if v!=default[k]]
+        given = [f'{k}={v!r}' for k,v in self.get_params().items() if repr(v)!=repr(default[k])]
         name = f'{type(self).__name__}({", ".join(given)})'
         if 'data' not in vars(self): return name
         n_users, n_items = len(self.data.users)-1, len(self.data.items)-1
         what = 'ratings' if self.feedback=='explicit' else 'events'
         return (f'{name}: {len(self.data.train[1]):,} {what} of {n_items:,} items '
                 f'by {n_users:,} users')
+
+    def __getstate__(self)->dict:
+        "For pickle and copies: without the view, which holds functions"
+        return {k: v for k,v in vars(self).items() if k!='view'}
+
+    def __setstate__(self, state:dict)->None:
+        vars(self).update(state)
+        if 'data' in state: self.view = _view(self)
 
     @property
     def users(self)->list: # IDs
@@ -147,9 +158,9 @@ class Recommender:
         user_info:'pandas.DataFrame|None'=None, # metadata of new users
         item_info:'pandas.DataFrame|None'=None, # metadata of new items
     )->'Recommender': # itself
-        """Learn from more ratings, starting from what is known ('lesson' starts again)
+        """Learn from more ratings, starting from what is known
 
-        A new rating replaces an old one of the same user and item. Raises as `fit`."""
+        The method 'lesson' and draws start again. A new rating replaces an old one of the same user and item. Raises as `fit`."""
         _fitted(self)
         data, meta = _joined(self, _read(self, df, fewest=1), user_info, item_info)
         model, history = _learn(self, data, meta, progress, start=self.model)
@@ -244,7 +255,7 @@ class Recommender:
         info:Mapping|None=None, # metadata: column -> value
     )->'Recommender': # itself
         """Add a user permanently, without training. Same errors as `fold_in`"""
-        return _add(self, 'user', user, ratings or {}, info)
+        return _add(self, 'user', user, ratings, info)
 
     def add_item(self,
         item:str|Integral, # ID of the new item
@@ -255,7 +266,7 @@ class Recommender:
         """Add an item permanently, without training. Same errors as `fold_in`
 
         Predictions know it at once; the choice part of lists after the next `update`."""
-        return _add(self, 'item', item, ratings or {}, info)
+        return _add(self, 'item', item, ratings, info)
 
     def similar(self,
         item:str|Integral, # ID of the item
@@ -337,7 +348,10 @@ class Recommender:
         Raises FileNotFoundError, and ValueError for a file that is damaged or is not a
         saved recommender."""
         about, tensors = load_tensors(path, 'recommender', newest=2)
-        return (_restore if about['format']==2 else _restore_1)(cls, about, tensors)
+        try: return (_restore if about['format']==2 else _restore_1)(cls, about, tensors)
+        except Exception as e:
+            wish = f'`path` must be a saved recommender, got {path}'
+            raise ValueError(f'{wish}, whose parts do not fit together: {e!r}') from e
 
     @overload
     def save(self, path:str|Path)->Path: ...
@@ -357,6 +371,7 @@ class Recommender:
         return save_tensors(path, _tensors(_fitted(self)), _about(self), 'recommender', number=2)
 
 # %% ../nbs/42_recommender.ipynb #b47eb3d2
+_sides = ('user', 'item')
 _lesson = {'epochs': 5, 'lr': 5e-3, 'wd': .1, 'bs': None, 'y_range': None}  # and defaults
 _settings = ('n_factors', 'method', 'feedback', 'scale', 'repeats', 'implicit', 'draws', 'user', 'item',
              'rating', 'seed', *_lesson)
@@ -369,6 +384,10 @@ def _check_settings(self:Recommender)->None:
     _check_choice(self, 'method', None, 'bayes', 'lesson')
     _check_choice(self, 'feedback', 'explicit', 'implicit')
     _check_choice(self, 'repeats', 'last', 'mean', 'raise')
+    _check_choice(self, 'implicit', True, False)
+    for name in _sides:
+        if (column := getattr(self, name)) in ('rank', 'prediction', 'low', 'high', 'ratings'):
+            raise ValueError(f'`{name}` must not be {column!r}, which is a column of the results')
     for name in ('n_factors', 'epochs', 'bs'):
         if getattr(self, name) is not None: check_size(getattr(self, name), name)
     if self.lr is not None: check_range(self.lr, 'lr', above=0)
@@ -376,12 +395,19 @@ def _check_settings(self:Recommender)->None:
     check_size(self.seed, 'seed', low=0)
     check_interval(self.scale, 'scale')
     check_interval(self.y_range, 'y_range')
+    _check_unused(self)
+
+def _check_unused(self)->None:
+    "Settings that the method, or learning from clicks, would ignore"
     given = [name for name in _lesson if getattr(self, name) is not None]
-    if self.method=='bayes' and given:
-        raise ValueError(f"`{given[0]}` must be None with method='bayes', got "
-                         f'{getattr(self, given[0])!r}: it is a setting of the other method')
-    if check_size(self.draws, 'draws', low=0) and _method(self)=='lesson':
-        raise ValueError(f"`draws` must be 0 with method='lesson', got {self.draws}")
+    if check_size(self.draws, 'draws', low=0): given.append('draws')
+    if self.method=='lesson': given.append('method')
+    if self.feedback=='implicit': where, wrong = "feedback='implicit'", given
+    elif self.method=='bayes': where, wrong = "method='bayes'", set(given)-{'draws'}
+    else: where, wrong = "method='lesson'", {'draws'} if _method(self)=='lesson' else ()
+    if name := next((name for name in given if name in wrong), None):
+        wish = f'`{name}` must be {0 if name=="draws" else None} with {where}'
+        raise ValueError(f'{wish}, got {getattr(self, name)!r}: it would have no effect')
 
 def _method(self:Recommender)->str:
     if self.method is not None: return self.method
@@ -393,7 +419,8 @@ def _read(self:Recommender, df, fewest:int=2)->RatingsData:
     columns, double = (self.user, self.item, self.rating), _method(self)=='bayes'
     if self.feedback=='implicit':
         df = as_table(df, [self.user, self.item])[[self.user, self.item]]
-        df = df.assign(**{self.rating: 1.})
+        df = df.copy(deep=False)
+        df[self.rating] = 1.
     dtype = torch.float64 if double else None
     try: data = RatingsData.from_df(df, *columns, valid_pct=0., dtype=dtype, fewest=fewest)
     except KeyError as e: raise KeyError(e.args[0] + _hint_of_wide(self, df)) from None
@@ -424,8 +451,9 @@ def _check_scale(self:Recommender, y:Tensor, fewest:int)->None:
     if low==high and fewest>1:
         raise ValueError(f'{column} must hold at least two different ratings, got only {low}: '
                          "nothing says what is liked better; for clicks, feedback='implicit'")
-    if self.scale and not self.scale[0]<=low<=high<=self.scale[1]:
-        raise ValueError(f'{column} must lie on the scale {self.scale}, got {low} … {high}')
+    scale = check_interval(self.scale, 'scale')
+    if scale and not scale[0]<=low<=high<=scale[1]:
+        raise ValueError(f'{column} must lie on the scale {scale}, got {low} … {high}')
 
 def _warn_of_zeros(y:Tensor, column:str)->None:
     "Zeros far more frequent than the next higher rating often stand for 'not rated'"
@@ -445,34 +473,49 @@ def _hint_of_wide(self:Recommender, df)->str:
             f'var_name={self.item!r}, value_name={self.rating!r}).dropna()')
 
 # %% ../nbs/42_recommender.ipynb #adc2f45a
-_sides = ('user', 'item')
-
 def _vocab_of(data:RatingsData, side:str)->Vocab: return getattr(data, f'{side}s')
 
 def _extended(vocab:Vocab, names:list, label:str)->Vocab:
     "A vocabulary with further names at its end"
     if not names: return vocab
     _check_kind(vocab, names, label)
-    return Vocab([*_names(vocab), *names], vocab.kind, sort=False)
+    try: return Vocab([*_names(vocab), *names], vocab.kind, sort=False)
+    except (TypeError, ValueError) as e:
+        raise type(e)(str(e).replace('`items`', f'`{label}`')) from None
+
+def _info_table(self:Recommender, side:str, table, vocab:Vocab):
+    "Metadata, checked, and the vocabulary with the users or items that only they name"
+    column, label = getattr(self, side), f'{side}_info'
+    table = check_table(as_table(table, None, label), None, label)
+    if column not in table:
+        raise KeyError(f'`{label}` must have the column {column!r}, got {list(table)[:10]}')
+    if table.shape[1]<2:
+        raise ValueError(f'`{label}` must have columns beside {column!r}, got none')
+    new = table[column].drop_duplicates()
+    return table, _extended(vocab, new[~new.isin(_names(vocab))].tolist(), f'{label}[{column!r}]')
+
+@contextmanager
+def _named(label:str):
+    "Errors name the caller's argument, not the table inside"
+    try: yield
+    except (KeyError, TypeError, ValueError) as e:
+        raise type(e)(str(e.args[0]).replace('`df', f'`{label}')) from None
 
 def _with_info(self:Recommender, data:RatingsData, *tables):
     "Data with the users and items that only the metadata name; encoders; encoded metadata"
     info, meta = {}, {}
     for side,table in zip(_sides, tables, strict=True):
         if table is None: continue
+        label, column = f'{side}_info', getattr(self, side)
         if _method(self)=='lesson' or self.feedback=='implicit':
-            raise ValueError(f"`{side}_info` must be None with method='lesson' and with "
+            raise ValueError(f"`{label}` must be None with method='lesson' and with "
                              "feedback='implicit', which use no metadata")
-        column, vocab, label = getattr(self, side), _vocab_of(data, side), f'{side}_info'
-        table = check_table(as_table(table, None, label), None, label)
-        if column not in table:
-            raise KeyError(f'`{label}` must have the column {column!r}, got {list(table)[:10]}')
-        new = table[column].drop_duplicates()
-        vocab = _extended(vocab, new[~new.isin(_names(vocab))].tolist(), f'{label}[{column!r}]')
+        table, vocab = _info_table(self, side, table, _vocab_of(data, side))
         data = data._replace(**{f'{side}s': vocab})
-        info[side] = Metadata(table, column, [c for c in table if c!=column])
-        _check_words(info[side], len(table), label)
-        meta[side] = info[side].encode(table, vocab)
+        with _named(label):
+            info[side] = Metadata(table, column, [c for c in table if c!=column])
+            _check_words(info[side], len(table), label)
+            meta[side] = info[side].encode(table, vocab)
     return data, info, meta
 
 def _check_words(encoder:Metadata, n:int, label:str)->None:
@@ -481,6 +524,11 @@ def _check_words(encoder:Metadata, n:int, label:str)->None:
         if len(words)>max(n/2, 20):
             raise ValueError(f'`{label}[{column!r}]` must hold values that rows share, got '
                              f'{len(words):,} different texts in {n:,} rows: leave it out')
+    if (m := len(encoder))>(most := min(2000, 2**27//n)):  # 1 GB
+        names = {**dict.fromkeys(encoder.scale, ''), **encoder.words}
+        most_of = max(names, key=lambda c: len(names[c]))
+        raise ValueError(f'`{label}` must have at most {most:,} numeric columns and different '
+                         f'words in text, got {m:,}, most of them in {most_of!r}')
 
 def _encode(self:Recommender, side:str, info:Mapping|None)->Tensor|None:
     "Metadata of one new user or item; what is missing counts as average"
@@ -488,11 +536,14 @@ def _encode(self:Recommender, side:str, info:Mapping|None)->Tensor|None:
     if side not in self.info:
         if info is None: return None
         raise ValueError(f'`info` must be None: `fit` was given no {side}_info, got {info!r}')
-    encoder, info = self.info[side], info or {}
+    if not isinstance(info := {} if info is None else info, Mapping):
+        got = type(info).__name__
+        raise TypeError(f'`info` must be a dict of column -> value, got {got}')
+    encoder = self.info[side]
     if unknown := [c for c in info if c not in encoder.used]:
         raise KeyError(f'`info` must have the columns {encoder.used}, got {unknown[0]!r}')
     row = {c: info.get(c, math.nan if c in encoder.scale else None) for c in encoder.used}
-    return encoder.encode(pd.DataFrame([row | {encoder.name: 'new'}]))[0]
+    with _named('info'): return encoder.encode(pd.DataFrame([row | {encoder.name: 'new'}]))[0]
 
 # %% ../nbs/42_recommender.ipynb #b19c96a3
 def _learn(self:Recommender, data:RatingsData, meta:Mapping, progress:bool, start=None):
@@ -502,18 +553,17 @@ def _learn(self:Recommender, data:RatingsData, meta:Mapping, progress:bool, star
     if _method(self)=='lesson': return _learn_lesson(self, data, progress)
     info = {f'{side}_meta': table for side,table in meta.items()}
     sizes, first = (len(data.users), len(data.items)), {}
-    if isinstance(start, BayesFactors): first = {'start': start, 'iterations': 5}
-    model = fit_bayes(
-        *data.train, *sizes, **_given(self, n_factors=self.n_factors), seed=self.seed,
-        **info, implicit=self.implicit, progress=progress, **first)
+    n_factors = 10 if self.n_factors is None else self.n_factors
+    if isinstance(start, BayesFactors) and start.user_mean.shape[1]==n_factors+1:
+        first = {'start': start, 'iterations': 5}
+    model = fit_bayes(*data.train, *sizes, n_factors, seed=self.seed, **info,
+                      implicit=self.implicit, progress=progress, **first)
     bound = model.bounds.numpy()/len(data.train[1])
     history = pd.DataFrame({'bound': bound}).rename_axis('iteration')
     if self.draws:
         model = sample_bayes(model, *data.train, draws=self.draws, seed=self.seed, **info,
                              progress=progress)
     return _for_new(model, data.train, meta), history
-
-def _given(self, **settings)->dict: return {k: v for k,v in settings.items() if v is not None}
 
 def _learn_lesson(self:Recommender, data:RatingsData, progress:bool):
     y_range = _prediction_range(data.train[1], self.y_range, self.rating)
@@ -543,15 +593,16 @@ def _for_new(model, train:tuple[Tensor, Tensor], meta:Mapping):
         rated = torch.bincount(train[0][:,k], minlength=len(rows))>0
         prior, known = getattr(model, f'{side}_prior'), _known(model, side, meta)
         weights = prior.weights.clone()
-        weights[:known.shape[1]] = _ridge(known[rated], rows[rated], covs[rated].sum(0))
+        spread = torch.einsum('n,nij->ij', rated.double(), covs)  # without a copy
+        weights[:known.shape[1]] = _ridge(known[rated], rows[rated], spread)
         of_meta = known@weights[:known.shape[1]]
         left = (rows-of_meta)[rated]
-        cov = left.T.cov(correction=0) + covs[rated].mean(0)
+        cov = left.T.cov(correction=0) + spread/rated.sum()
         mean = prior.mean.clone()
         mean[-1] += _bias_of(model, k, mean+of_meta, *train)
         found[f'{side}_prior'] = prior._replace(mean=mean, cov=cov, weights=weights)
         found[f'{side}_mean'] = torch.where(rated[:,None], rows, left.mean(0)+of_meta)
-        found[f'{side}_cov'] = torch.where(rated[:,None,None], covs, cov)
+        covs[~rated] = cov  # in place: they are the largest tensor
     return model._replace(**found)
 
 def _known(model:BayesFactors, side:str, meta:Mapping)->Tensor:
@@ -602,16 +653,22 @@ def _set_typical(model:DotProductBias, x:Tensor)->None:
             rows = getattr(model, f'{side}_{part}').data
             rows[0] = rows[there].mean(0)
 
-def _values(self:Recommender, y:Tensor, like:Tensor)->Tensor|None:
-    "How much each rating counts as a choice, relative to the training ratings"
+def _values(self:Recommender, y:Tensor, view=None)->Tensor|None:
+    "How much each rating counts as a choice, relative to those of the view, or to these"
     if self.feedback=='implicit': return None
-    return star_values(y, float(like.double().mean()), float(like.double().std(correction=0)))
+    center, unit = _center_and_unit(y) if view is None else (view.center, view.unit)
+    return star_values(y, center, unit)
+
+def _center_and_unit(y:Tensor)->tuple[float, float]:
+    return float(y.double().mean()), float(y.double().std(correction=0)) or 1.
 
 def _learn_choice(self:Recommender, data:RatingsData, progress:bool)->dict[str,Tensor]:
     "The tensors of the models of choices: implicit ALS, and EASE up to 10,000 items"
     (x, y), n_users, n_items = data.train, *map(len, data[:2])
-    values = _values(self, y, y)
-    p, q = implicit_als(x, n_users, n_items, values=values, seed=self.seed, progress=progress)
+    values, more = _values(self, y), {}
+    if self.feedback=='implicit' and self.n_factors: more = {'n_factors': self.n_factors}
+    p, q = implicit_als(x, n_users, n_items, values=values, seed=self.seed, progress=progress,
+                        **more)
     choice = {'p': p.float(), 'q': q.float()}
     return choice | ({'weights': ease(x, n_users, n_items, values=values)} if n_items<=10_000 else {})
 
@@ -627,7 +684,8 @@ class _View(NamedTuple):
     users:Tensor|None # vectors of users, (n_users, k), whose dot product with the vectors
     items:Tensor|None # of items, (n_items, k), is a prediction minus `mean`
     mean:float
-    unit:float # standard deviation of the training ratings
+    center:float # mean of the training ratings
+    unit:float # and their standard deviation
     y_range:tuple[float, float]|None # of a sigmoid around the dot product
     choice:Scores
     pairs:Tensor # who rated what, sorted by user
@@ -657,18 +715,24 @@ def _set(self:Recommender, data, model, choice, history, info, meta)->Recommende
     "Store what was learned, and what lists are made of"
     order = data.train[0][:,0].sort(stable=True).indices
     data = data._replace(train=tuple(t[order] for t in data.train))
-    (x, y), n_users = data.train, len(data.users)
+    x, y = data.train
     self.data, self.model, self.choice, self.history = data, model, choice, history
     self.info, self.meta = info, meta
     self.counts = torch.bincount(x[:,1], minlength=len(data.items))
     low, high = y.aminmax()
-    self.range = self.scale or tuple(float(str(v.numpy()[()])) for v in (low, high))
+    ends = tuple(float(str(v.numpy()[()])) for v in (low, high))
+    self.range = check_interval(self.scale, 'scale') or ends
+    self.view = _view(self)
+    return self
+
+def _view(self:Recommender)->_View:
+    "What predictions and lists are made of"
+    (x, y), n_users, model = self.data.train, len(self.data.users), self.model
     starts = torch.searchsorted(x[:,0].contiguous(), torch.arange(n_users+1))
     users, items, y_range = (None,)*3 if model is None else _vectors(model)
-    mean, unit = float(y.double().mean()), float(y.double().std(correction=0)) or 1.
-    self.view = _View(model, users, items, getattr(model, 'mu', mean), unit, y_range,
-                      _choice_scores(choice, x, _values(self, y, y)), x, starts)
-    return self
+    center, unit = _center_and_unit(y)
+    return _View(model, users, items, getattr(model, 'mu', center), center, unit, y_range,
+                 _choice_scores(self.choice, x, _values(self, y)), x, starts)
 
 def _rating_view(self:Recommender)->_View:
     _fitted(self)
@@ -678,11 +742,12 @@ def _rating_view(self:Recommender)->_View:
 def _choice_factors(self:Recommender, index:Tensor, values:Tensor|None)->Tensor:
     "Factors of a new user; without ratings, the mean of all users"
     if len(index): return fold_in_choice(self.choice['q'], index, values).float()
-    return self.choice['p'][self.data.train[0][:,0].unique()].mean(0)
+    return self.choice['p'][0]
 
 def _solo(self:Recommender, index:Tensor, stars:Tensor, meta:Tensor|None)->_View:
     "The view of a new user who has rated these items"
-    pairs, values = torch.stack([torch.zeros_like(index), index], 1), _values(self, stars, self.data.train[1])
+    pairs = torch.stack([torch.zeros_like(index), index], 1)
+    values = _values(self, stars, self.view)
     choice = self.choice | {'p': _choice_factors(self, index, values)[None]}
     view = self.view._replace(pairs=pairs, starts=torch.tensor([0, len(index)]),
                               choice=_choice_scores(choice, pairs, values))
@@ -716,12 +781,14 @@ def _predict(self:Recommender, view:_View, x:Tensor, interval:float|None=None)->
     if isinstance(view.model, DotProductBias):
         raise ValueError(f"`interval` must be None with method='lesson', got {interval}")
     mean, variance = view.model.predict(x)
-    half = NormalDist().inv_cdf(.5+level/2)*variance.sqrt()
+    half = -NormalDist().inv_cdf((1-level)/2)*variance.sqrt()
     return {'prediction': clip(mean), 'low': clip(mean-half), 'high': clip(mean+half)}
 
 def _recommend(self, view, users:Tensor, n:int, by, allowed, interval)->'pandas.DataFrame':
     "A row for each user and item, the best first"
     import pandas as pd
+    if view.model is None and interval is not None:
+        raise ValueError(f"`interval` must be None with feedback='implicit', got {interval!r}")
     scores, n = view.scores(_by(self, by)), min(check_size(n, 'n'), len(self.data.items)-1)
     if allowed is None: candidates = scores
     else: candidates = lambda rows: scores(rows).masked_fill(~allowed, -math.inf)
@@ -751,7 +818,10 @@ def _column(names:Iterable, label:str)->'pandas.Series':
     if isinstance(names, str|Mapping) or not isinstance(names, Iterable):
         got = type(names).__name__
         raise TypeError(f'`{label}` must be a list of IDs, got {got}')
-    return pd.Series(list(names), dtype=object)
+    names = names.tolist() if isinstance(names, Tensor) else list(names)
+    if wrong := [name for name in names if not isinstance(name, Hashable)]:
+        raise TypeError(f'`{label}` must be a list of IDs, got {wrong[0]!r} in it')
+    return pd.Series(names, dtype=object)
 
 def _row(vocab:Vocab, name, argument:str)->Tensor:
     "Index of one ID"
@@ -801,7 +871,10 @@ def _candidates(self:Recommender, items, exclude, min_ratings:int)->Tensor|None:
 def _new_ratings(self:Recommender, ratings, of:str, unknown:str='raise')->tuple[Tensor, Tensor]:
     "Indices and ratings from a dict, checked; `of` says what its keys are: 'items' or 'users'"
     import pandas as pd
-    if self.feedback=='implicit': ratings = dict.fromkeys(_column(list(ratings), 'ratings'), 1.)
+    if self.feedback=='implicit':
+        names = list(ratings) if isinstance(ratings, Mapping) else ratings
+        ratings = dict.fromkeys(_column(names, 'ratings'), 1.)
+    elif isinstance(ratings, tuple) and not ratings: ratings = {}  # the default
     if not isinstance(ratings, Mapping):
         got = type(ratings).__name__
         raise TypeError(f'`ratings` must be a dict of {of[:-1]} -> rating, got {got}')
@@ -811,7 +884,7 @@ def _new_ratings(self:Recommender, ratings, of:str, unknown:str='raise')->tuple[
     for name,value in ratings.items():
         check_range(value, f'ratings[{name!r}]', low=low, high=high)
     names, vocab = pd.Series(list(ratings), dtype=object), getattr(self.data, of)
-    index = _rows(vocab, names, 'list(ratings)', 'na' if unknown=='skip' else 'raise')
+    index = _rows(vocab, names, 'ratings', 'na' if unknown=='skip' else 'raise')
     stars = torch.tensor([float(r) for r in ratings.values()], dtype=torch.float64)
     return index[index>0], stars[index>0]
 
@@ -860,7 +933,7 @@ def _with_item(choice:Mapping[str,Tensor])->dict[str,Tensor]:
     return choice | {'q': pad(choice['q'], (0, 0, 0, 1))} | more
 
 def _with_user(self:Recommender, index:Tensor, stars:Tensor)->dict[str,Tensor]:
-    row = _choice_factors(self, index, _values(self, stars, self.data.train[1]))
+    row = _choice_factors(self, index, _values(self, stars, self.view))
     return self.choice | {'p': torch.cat([self.choice['p'], row[None]])}
 
 def _joined(self:Recommender, new:RatingsData, *tables)->tuple[RatingsData, dict]:
@@ -870,7 +943,8 @@ def _joined(self:Recommender, new:RatingsData, *tables)->tuple[RatingsData, dict
         vocab, theirs = _vocab_of(data, side), _names(_vocab_of(new, side))
         column = getattr(self, side)
         vocab = _extended(vocab, [n for n in theirs if n not in vocab], f'df[{column!r}]')
-        meta |= _meta_of_new(self, side, vocab, table)
+        found, vocab = _meta_of_new(self, side, vocab, table)
+        meta |= found
         data = data._replace(**{f'{side}s': vocab})
         columns.append(vocab.index(theirs)[new.train[0][:,k]-1])
     x, y = self.data.train
@@ -878,14 +952,18 @@ def _joined(self:Recommender, new:RatingsData, *tables)->tuple[RatingsData, dict
     keep_last = type(self)(repeats='last')
     return data._replace(train=_without_repeats(keep_last, data._replace(train=train))), meta
 
-def _meta_of_new(self:Recommender, side:str, vocab:Vocab, table)->dict[str,Tensor]:
+def _meta_of_new(self:Recommender, side:str, vocab:Vocab, table)->tuple[dict, Vocab]:
+    "Metadata with those of new users or items; the vocabulary with all that the table names"
     if side not in self.info:
-        if table is None: return {}
+        if table is None: return {}, vocab
         raise ValueError(f'`{side}_info` must be None: `fit` was given none')
     old = self.meta[side]
+    if table is not None: table, vocab = _info_table(self, side, table, vocab)
     rows = torch.zeros(len(vocab)-len(old), old.shape[1])
-    if table is not None and len(rows): rows = self.info[side].encode(table, vocab)[len(old):]
-    return {side: torch.cat([old, rows])}
+    if table is not None:
+        with _named(f'{side}_info'): rows = self.info[side].encode(table, vocab)[len(old):]
+    return {side: torch.cat([old, rows])}, vocab
+
 
 # %% ../nbs/42_recommender.ipynb #54513817
 def _cosine_to(self:Recommender, row:int)->Tensor:
@@ -967,7 +1045,7 @@ def _unflat(cls, name:str, tensors:Mapping[str,Tensor]):
         key = f'{name}.{field}'
         if inner := _tuple_of(kind): values[field] = _unflat(inner, key, tensors)
         elif kind is float: values[field] = float(tensors[key])
-        else: values[field] = tensors.get(key)
+        else: values[field] = tensors[key]
     return cls(**values)
 
 def _tuple_of(kind): return kind if isinstance(kind, type) and issubclass(kind, tuple) else None
@@ -991,13 +1069,15 @@ _kinds = {'BayesFactors': BayesFactors, 'BayesDraws': BayesDraws}
 def _about(self:Recommender)->dict:
     "Settings, encoders of metadata and the training history, as JSON can hold them"
     def plain(v):
-        if isinstance(v, tuple|list): return [plain(x) for x in v]
-        return v.item() if hasattr(v, 'item') else v
+        v = v.tolist() if hasattr(v, 'tolist') else v  # NumPy's
+        if isinstance(v, dict): return [plain(x) for x in v.items()]  # keys need not be text
+        return [plain(x) for x in v] if isinstance(v, tuple|list) else v
     history = self.history.reset_index().to_dict('list')
     return {'settings': {k: plain(v) for k,v in self.get_params().items()},
             'model': type(self.model).__name__, 'range': plain(self.range), 'history': history,
             'y_range': plain(getattr(self.model, 'y_range', None)),
-            'info': {side: vars(encoder) for side,encoder in self.info.items()}}
+            'info': {side: {k: plain(v) for k,v in vars(encoder).items()}
+                     for side,encoder in self.info.items()}}
 
 def _restore(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     import pandas as pd
@@ -1005,18 +1085,29 @@ def _restore(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     self = cls(**{k: tuples(v) for k,v in about['settings'].items()})
     def group(name): return {k[len(name)+1:]: t for k,t in tensors.items() if k.startswith(f'{name}.')}
     users, items = (Vocab(unpack_names(group(f'{s}s')), s, sort=False) for s in _sides)
+    split_pairs(tensors['x'], len(users), len(items), 'x')  # before sizes follow from them
     data = RatingsData(users, items, (tensors['x'].long(), tensors['y']), None)
     history = pd.DataFrame(about['history'])
     history = history.set_index(history.columns[0])
+    history.index = history.index.astype('int64')
     info = {}
     for side,encoder in about['info'].items():
         info[side] = object.__new__(Metadata)
-        vars(info[side]).update(encoder, scale={k: tuple(v) for k,v in encoder['scale'].items()})
+        dicts = {'scale': {k: tuple(v) for k,v in encoder['scale']}, 'words': dict(encoder['words'])}
+        vars(info[side]).update(encoder | dicts)
     if about['model']=='DotProductBias': model = _lesson_model(group('model'), tuples(about['y_range']))
     else: model = _unflat(_kinds[about['model']], 'model', tensors) if about['model'] in _kinds else None
     _set(self, data, model, group('choice'), history, info, group('meta'))
     self.range = tuples(about['range'])
+    _check_sizes(self)
     return self
+
+def _check_sizes(self:Recommender)->None:
+    "Each user and item has a row in each tensor"
+    for side,factors,vectors in zip(_sides, 'pq', (self.view.users, self.view.items), strict=True):
+        tables = self.choice[factors], vectors, self.meta.get(side)
+        n, sizes = len(_vocab_of(self.data, side)), [len(t) for t in tables if t is not None]
+        if set(sizes)!={n}: raise ValueError(f'{n} {side}s, but {sizes} rows')
 
 # %% ../nbs/42_recommender.ipynb #359a2c4a
 def _restore_1(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
@@ -1027,6 +1118,9 @@ def _restore_1(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     # the oldest files have no history
     history = pd.DataFrame(about.get('history', {'epoch': []})).set_index('epoch')
     users, items = Vocab(about['users'], 'user'), Vocab(about['items'], 'item')
+    split_pairs(tensors['x'], len(users), len(items), 'x')
     data = RatingsData(users, items, (tensors.pop('x').long(), tensors.pop('y')), None)
     model = _lesson_model(tensors, tuple(about['range']))
-    return _set(self, data, model, _learn_choice(self, data, False), history, {}, {})
+    _set(self, data, model, _learn_choice(self, data, False), history, {}, {})
+    _check_sizes(self)
+    return self

@@ -266,6 +266,16 @@ def test_draws_for_a_new_row_agree_with_those_of_the_chain(of):
     same(none.mean(0), getattr(draws, f'{of}_prior').mean.mean(0), rtol=0, atol=.3)
 
 
+def test_draws_of_several_new_rows_are_independent():
+    "With the same numbers for each, the biases of a new user and of a new item would be equal but for their scale"
+    pairs, ratings, *_, draws = planted_draws(draws=400, keep=400)
+    none = pairs[:0,0], ratings[:0]
+    more = draws.add(*none).add(*none).add(*none, of='item')
+    biases = [t.double()[...,-1] for t in (more.user_draws[:,-2], more.user_draws[:,-1], more.item_draws[:,-1])]
+    assert (torch.corrcoef(torch.stack(biases))-torch.eye(3)).abs().max()<.25
+    assert torch.equal(draws.posterior(*none).float(), more.user_draws[:,-2])  # folding in first shows what adding gives
+
+
 def test_draws_are_the_same_with_a_seed_for_any_number_of_threads():
     first = planted_draws(True)[-1]
     same_fits(with_threads(2, lambda: planted_draws(True)[-1]), first, rtol=0, atol=0)
@@ -293,6 +303,7 @@ def test_draws_need_the_metadata_of_the_fit():
     (TypeError, '`ratings` must hold floating-point', {'ratings': torch.ones(70).long()}),
     (ValueError, '`ratings` must be finite numbers, got [inf', {'ratings': torch.full((70,), torch.inf)}),
     (ValueError, 'at least two different ratings, got 70 of 3.0', {'ratings': torch.full((70,), 3.)}),
+    (ValueError, 'at least two different ratings, got 70 of ', {'ratings': torch.arange(70).double()*1e-200}),
     (ValueError, 'at least two different ratings, got none', {'pairs': torch.zeros(0, 2).long(), 'ratings': torch.zeros(0)}),
     (ValueError, '`n_factors` must be an integer of at least 0', {'n_factors': -1}),
     (ValueError, '`iterations` must be an integer of at least 1', {'iterations': 0}),

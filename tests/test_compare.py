@@ -65,7 +65,26 @@ def test_a_curve_is_cross_validation_for_each_value():
     plt.close('all')
 
 
+def test_repeats_of_a_pair_are_never_in_training_and_test():
+    "Who rated an item twice would give the answer away"
+    df = table(200)
+    twice = pd.concat([df, df]).reset_index(drop=True)
+    once, both = (cross_validate(Recommender(2, repeats='raise' if t is df else 'last'), t, cv=2, seed=1) for t in (df, twice))
+    assert abs(once-both).max(axis=None)<1e-9
+
+
+def test_a_curve_over_pairs_and_none():
+    for name, values in (('n_factors', [None, 2]), ('scale', [(1, 5), [0, 6], None])):
+        curve = validation_curve(Recommender(), table(), name, values, cv=2)
+        assert list(curve.index.unique(0))==[v if isinstance(v, int) else str(v) for v in values] and len(curve)==2*len(values)
+        show_validation_curve(curve)
+        plt.close('all')
+
+
 @pytest.mark.parametrize('call, error, words_', [
+    (lambda: cross_validate('model', table()), TypeError, '`recommender` must be a Recommender, got str'),
+    (lambda: cross_validate(Recommender(), table(4), cv=5), ValueError, '`cv` must be at most 4, the number of ratings, got 5'),
+    (lambda: validation_curve(Recommender(), table(), 'method', 'bayes'), TypeError, "`values` must be a list, got 'bayes'"),
     (lambda: cross_validate(Recommender(), table(), cv=1), ValueError, '`cv` must be an integer of at least 2, got 1'),
     (lambda: cross_validate(Recommender(), [1, 2]), TypeError, '`df` must be a DataFrame'),
     (lambda: cross_validate(Recommender(item='film'), table()), KeyError, "missing: ['film']"),
