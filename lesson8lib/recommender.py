@@ -270,7 +270,7 @@ class Recommender:
     )->'Recommender': # itself
         """Add an item permanently, without training. Same errors as `fold_in`
 
-        Predictions know it at once, the choice part of lists after the next `update`."""
+        Predictions know it at once; lists by choice know it after `update`."""
         return _add(self, 'item', item, ratings, info)
 
     def similar(self,
@@ -584,7 +584,8 @@ def _learn_lesson(self:Recommender, data:RatingsData, progress:bool):
     model = DotProductBias(*sizes, n_factors, y_range, generator=generator)
     settings = {k: v if getattr(self, k) is None else getattr(self, k) for k,v in _lesson.items()}
     rates = {name: settings[name] for name in ('epochs', 'lr', 'wd')}
-    history = fit(model, data.train, **rates, bs=bs, seed=self.seed, progress=progress, interruptible=False)
+    history = fit(model, data.train, **rates, bs=bs, seed=self.seed, progress=progress,
+                  interruptible=False)
     _set_typical(model, data.train[0])
     return model, history
 
@@ -593,7 +594,7 @@ def _for_new(model, train:tuple[Tensor, Tensor], meta:Mapping):
     """The model with the priors of new users and items
 
     Of the others, the fit knows which items they rated. Without that, metadata explain more,
-    and the rest varies more. And a rating exists because somebody chose the item: users rate
+    and the rest varies more. And a rating exists because someone chose the item: users rate
     what suits them, and good items are rated more often. So the mean is raised until it
     predicts the training ratings without bias; not for users and items that were there and
     have no ratings. Draws keep the priors that they were drawn from."""
