@@ -644,7 +644,8 @@ class BayesDraws(NamedTuple):
         prior, features, others = _parts(self, of)
         index = check_index(index, others.shape[1], 'index').cpu().numpy()
         value = _check_ratings(ratings, len(index)) - self.mu
-        new, n = _new_features(features, index, meta), getattr(self, f'{of}_draws').shape[1]
+        new = _new_features(features, index, meta)
+        n = getattr(self, f'{of}_draws').shape[1]
         rng = _generator(seed, int(of=='item'), n)  # not those of the last one added
         rows = _Rows(np.array([0, len(index)]), np.arange(len(index)), value)
         centers = (prior.mean + new@prior.weights).numpy()

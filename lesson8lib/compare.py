@@ -46,7 +46,7 @@ def cross_validate(
     with progress_bar(cv, progress, 'part') as bar:
         for i in range(cv):
             new = type(recommender)(**recommender.get_params())
-            new.fit(df[part!=i], progress=False, user_info=user_info, item_info=item_info)
+            new.fit(df[part!=i], False, user_info=user_info, item_info=item_info)
             with warnings.catch_warnings():
                 warnings.simplefilter('ignore')
                 found = new.evaluate(df[part==i], k, relevant)
@@ -85,8 +85,10 @@ def validation_curve(
 )->'pandas.DataFrame': # metrics for each value and part
     "Cross-validation for several values of one setting. Raises as `cross_validate`"
     import pandas as pd
-    if isinstance(values, str): raise TypeError(f'`values` must be a list, got {values!r}')
-    if not len(values): raise ValueError('`values` must hold at least one value, got none')
+    if isinstance(values, str):
+        raise TypeError(f'`values` must be a list, got {values!r}')
+    if not len(values):
+        raise ValueError('`values` must hold at least one value, got none')
     found = {}
     for value in values:
         new = type(recommender)(**recommender.get_params()).set_params(**{name: value})

@@ -78,9 +78,11 @@ class Recommender:
         y_range:tuple[float, float]|None=None,
     ):
         self.n_factors, self.method, self.feedback = n_factors, method, feedback
-        self.scale, self.repeats, self.implicit, self.draws = scale, repeats, implicit, draws
+        self.scale, self.repeats = scale, repeats
+        self.implicit, self.draws = implicit, draws
         self.user, self.item, self.rating, self.seed = user, item, rating, seed
-        self.epochs, self.lr, self.wd, self.bs, self.y_range = epochs, lr, wd, bs, y_range
+        self.epochs, self.lr, self.wd = epochs, lr, wd
+        self.bs, self.y_range = bs, y_range
         _check_settings(self)
         self.model = None
 
@@ -96,14 +98,16 @@ class Recommender:
         "Change settings. Raises ValueError for unknown ones, and as `__init__` does"
         if unknown := sorted(set(params)-set(_settings)):
             got = f'got {", ".join(unknown)}'
-            raise ValueError(f'`params` must be settings ({", ".join(_settings)}), {got}')
+            wish = f'`params` must be settings ({", ".join(_settings)})'
+            raise ValueError(f'{wish}, {got}')
         type(self)(**(self.get_params() | params))  # checks
         vars(self).update(params)
         return self
 
     def __repr__(self)->str:
         default = type(self)().get_params()
-        given = [f'{k}={v!r}' for k,v in self.get_params().items() if repr(v)!=repr(default[k])]
+        given = [f'{k}={v!r}' for k,v in self.get_params().items()
+                 if repr(v)!=repr(default[k])]
         name = f'{type(self).__name__}({", ".join(given)})'
         if 'data' not in vars(self): return name
         n_users, n_items = len(self.data.users)-1, len(self.data.items)-1
@@ -160,7 +164,8 @@ class Recommender:
     )->'Recommender': # itself
         """Learn from more ratings, starting from what is known
 
-        The method 'lesson' and draws start again. A new rating replaces an old one of the same user and item. Raises as `fit`."""
+        The method 'lesson' and draws start again. A new rating replaces an old one of
+        the same user and item. Raises as `fit`."""
         _fitted(self)
         data, meta = _joined(self, _read(self, df, fewest=1), user_info, item_info)
         model, history = _learn(self, data, meta, progress, start=self.model)
@@ -265,7 +270,7 @@ class Recommender:
     )->'Recommender': # itself
         """Add an item permanently, without training. Same errors as `fold_in`
 
-        Predictions know it at once; the choice part of lists after the next `update`."""
+        Predictions know it at once; lists by choice know it after `update`."""
         return _add(self, 'item', item, ratings, info)
 
     def similar(self,
@@ -275,7 +280,7 @@ class Recommender:
         # 20, or as many as leave n items
         min_ratings:int|None=None,
     )->'pandas.DataFrame': # cosine similarity and number of ratings, most similar first
-        "Items that the same people like and choose. Raises KeyError for an unknown item"
+        "Items that the same people like. Raises KeyError for an unknown item"
         import pandas as pd
         row = int(_row(_fitted(self).data.items, item, 'item'))
         counts, n = self.counts.clone(), check_size(n, 'n')
@@ -285,7 +290,8 @@ class Recommender:
             min_ratings = int(most[-1].clamp(max=20))
         enough = counts>=check_size(min_ratings, 'min_ratings', low=0)
         cosine = _cosine_to(self, row)
-        best = cosine.masked_fill(~enough, -math.inf).topk(min(n, int(enough.sum()))).indices
+        n = min(n, int(enough.sum()))
+        best = cosine.masked_fill(~enough, -math.inf).topk(n).indices
         index = pd.Index(self.data.items.decode(best), name=self.item)
         return pd.DataFrame({'cosine': cosine[best], 'ratings': counts[best]}, index)
 
@@ -300,9 +306,11 @@ class Recommender:
         Raises KeyError for unknown IDs."""
         import pandas as pd
         view, u = _rating_view(self), int(_row(self.data.users, user, 'user'))
-        i, names = int(_row(self.data.items, item, 'item')), (f'user {user}', f'item {item}')
+        i = int(_row(self.data.items, item, 'item'))
+        names = f'user {user}', f'item {item}'
         terms, products = _terms(self, u, i, names)
-        largest = products.abs().topk(min(check_size(n, 'n', low=0), len(products))).indices
+        n = min(check_size(n, 'n', low=0), len(products))
+        largest = products.abs().topk(n).indices
         rest = products.sum().item() - products[largest].sum().item()
         terms += [(f'factor {k}', float(products[k])) for k in largest.tolist()]
         index, values = zip(*terms, ('other factors', rest), strict=True)
@@ -348,7 +356,8 @@ class Recommender:
         Raises FileNotFoundError, and ValueError for a file that is damaged or is not a
         saved recommender."""
         about, tensors = load_tensors(path, 'recommender', newest=2)
-        try: return (_restore if about['format']==2 else _restore_1)(cls, about, tensors)
+        restore = _restore if about['format']==2 else _restore_1
+        try: return restore(cls, about, tensors)
         except Exception as e:
             wish = f'`path` must be a saved recommender, got {path}'
             raise ValueError(f'{wish}, whose parts do not fit together: {e!r}') from e
@@ -368,13 +377,14 @@ class Recommender:
         An existing file is replaced only when the new one is complete; it keeps its
         permissions, and a symbolic link stays a link. The file also contains the
         ratings, and so reveals what each user has rated."""
-        return save_tensors(path, _tensors(_fitted(self)), _about(self), 'recommender', number=2)
+        tensors, about = _tensors(_fitted(self)), _about(self)
+        return save_tensors(path, tensors, about, 'recommender', number=2)
 
 # %% ../nbs/42_recommender.ipynb #b47eb3d2
 _sides = ('user', 'item')
 _lesson = {'epochs': 5, 'lr': 5e-3, 'wd': .1, 'bs': None, 'y_range': None}  # and defaults
-_settings = ('n_factors', 'method', 'feedback', 'scale', 'repeats', 'implicit', 'draws', 'user', 'item',
-             'rating', 'seed', *_lesson)
+_settings = ('n_factors', 'method', 'feedback', 'scale', 'repeats', 'implicit', 'draws',
+             'user', 'item', 'rating', 'seed', *_lesson)
 
 def _check_choice(self, name:str, *known)->None:
     if (value := getattr(self, name)) not in known:
@@ -432,7 +442,8 @@ def _read(self:Recommender, df, fewest:int=2)->RatingsData:
 def _without_repeats(self:Recommender, data:RatingsData)->tuple[Tensor, Tensor]:
     "One rating for each pair of user and item, in the order of the rows that are kept"
     x, y = data.train
-    keys, pair, n = (x[:,0]*len(data.items) + x[:,1]).unique(return_inverse=True, return_counts=True)
+    one_each = x[:,0]*len(data.items) + x[:,1]
+    keys, pair, n = one_each.unique(return_inverse=True, return_counts=True)
     if len(keys)==len(y): return x, y
     if self.repeats=='raise':
         key = int(keys[n>1][0])
@@ -572,8 +583,9 @@ def _learn_lesson(self:Recommender, data:RatingsData, progress:bool):
     generator = new_generator(self.seed)
     model = DotProductBias(*sizes, n_factors, y_range, generator=generator)
     settings = {k: v if getattr(self, k) is None else getattr(self, k) for k,v in _lesson.items()}
-    history = fit(model, data.train, epochs=settings['epochs'], lr=settings['lr'], wd=settings['wd'],
-                  bs=bs, seed=self.seed, progress=progress, interruptible=False)
+    rates = {name: settings[name] for name in ('epochs', 'lr', 'wd')}
+    history = fit(model, data.train, **rates, bs=bs, seed=self.seed, progress=progress,
+                  interruptible=False)
     _set_typical(model, data.train[0])
     return model, history
 
@@ -582,7 +594,7 @@ def _for_new(model, train:tuple[Tensor, Tensor], meta:Mapping):
     """The model with the priors of new users and items
 
     Of the others, the fit knows which items they rated. Without that, metadata explain more,
-    and the rest varies more. And a rating exists because somebody chose the item: users rate
+    and the rest varies more. And a rating exists because someone chose the item: users rate
     what suits them, and good items are rated more often. So the mean is raised until it
     predicts the training ratings without bias; not for users and items that were there and
     have no ratings. Draws keep the priors that they were drawn from."""
@@ -670,7 +682,8 @@ def _learn_choice(self:Recommender, data:RatingsData, progress:bool)->dict[str,T
     p, q = implicit_als(x, n_users, n_items, values=values, seed=self.seed, progress=progress,
                         **more)
     choice = {'p': p.float(), 'q': q.float()}
-    return choice | ({'weights': ease(x, n_users, n_items, values=values)} if n_items<=10_000 else {})
+    if n_items<=10_000: choice['weights'] = ease(x, n_users, n_items, values=values)
+    return choice
 
 def _choice_scores(choice:Mapping[str,Tensor], pairs:Tensor, values:Tensor|None)->Scores:
     scores = factor_scores(choice['p'], choice['q'])
@@ -893,7 +906,8 @@ def _add(self:Recommender, side:str, name, ratings, info)->Recommender:
     vocab, other = _vocab_of(_fitted(self).data, side), {'user': 'items', 'item': 'users'}[side]
     kind = type(vocab[1])
     if isinstance(name, bool) or not isinstance(name, {str: str, int: Integral}[kind]):
-        raise TypeError(f'`{side}` must be one new ID, {kind.__name__} as in training, got {name!r}')
+        wish = f'`{side}` must be one new ID, {kind.__name__} as in training'
+        raise TypeError(f'{wish}, got {name!r}')
     if name in vocab: raise ValueError(f'`{side}` must be new, got {name!r}; `update` adds ratings')
     index, stars = _new_ratings(self, ratings, other)
     meta = _encode(self, side, info)
@@ -905,7 +919,8 @@ def _add(self:Recommender, side:str, name, ratings, info)->Recommender:
     known = _extended(vocab, [name if isinstance(name, str) else int(name)], side)
     data = self.data._replace(train=train, **{f'{side}s': known})
     choice = _with_user(self, index, stars) if side=='user' else _with_item(self.choice)
-    all_meta = self.meta if meta is None else self.meta | {side: torch.cat([self.meta[side], meta[None]])}
+    all_meta = dict(self.meta)
+    if meta is not None: all_meta[side] = torch.cat([self.meta[side], meta[None]])
     return _set(self, data, model, choice, self.history, self.info, all_meta)
 
 # %% ../nbs/42_recommender.ipynb #70aa0ad5
@@ -1083,7 +1098,8 @@ def _restore(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     import pandas as pd
     def tuples(v): return tuple(v) if isinstance(v, list) else v
     self = cls(**{k: tuples(v) for k,v in about['settings'].items()})
-    def group(name): return {k[len(name)+1:]: t for k,t in tensors.items() if k.startswith(f'{name}.')}
+    def group(name):
+        return {k[len(name)+1:]: t for k,t in tensors.items() if k.startswith(f'{name}.')}
     users, items = (Vocab(unpack_names(group(f'{s}s')), s, sort=False) for s in _sides)
     split_pairs(tensors['x'], len(users), len(items), 'x')  # before sizes follow from them
     data = RatingsData(users, items, (tensors['x'].long(), tensors['y']), None)
@@ -1093,10 +1109,12 @@ def _restore(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     info = {}
     for side,encoder in about['info'].items():
         info[side] = object.__new__(Metadata)
-        dicts = {'scale': {k: tuple(v) for k,v in encoder['scale']}, 'words': dict(encoder['words'])}
+        scale = {k: tuple(v) for k,v in encoder['scale']}
+        dicts = {'scale': scale, 'words': dict(encoder['words'])}
         vars(info[side]).update(encoder | dicts)
-    if about['model']=='DotProductBias': model = _lesson_model(group('model'), tuples(about['y_range']))
-    else: model = _unflat(_kinds[about['model']], 'model', tensors) if about['model'] in _kinds else None
+    model, kind = None, about['model']
+    if kind=='DotProductBias': model = _lesson_model(group('model'), tuples(about['y_range']))
+    elif kind in _kinds: model = _unflat(_kinds[kind], 'model', tensors)
     _set(self, data, model, group('choice'), history, info, group('meta'))
     self.range = tuples(about['range'])
     _check_sizes(self)
