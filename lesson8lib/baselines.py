@@ -36,9 +36,10 @@ def damped_biases(
 
     Raises IndexError for unknown indices. Source: `BaselineOnly` of Surprise, and its
     defaults; Koren 2010, section 2.1."""
+    n_users, n_items = check_size(n_users, 'n_users'), check_size(n_items, 'n_items')
     users, items = split_pairs(pairs, n_users, n_items, 'pairs')
     mean, left = _center(ratings, len(users))
-    b, c = left.new_zeros(check_size(n_users, 'n_users')), left.new_zeros(n_items)
+    b, c = left.new_zeros(n_users), left.new_zeros(n_items)
     sides = ((c, b, items, users, check_range(damp_items, 'damp_items', low=0)),
              (b, c, users, items, check_range(damp_users, 'damp_users', low=0)))
     for _ in range(check_size(steps, 'steps')):
@@ -70,11 +71,10 @@ def rating_baselines(
 
     A user or an item without training ratings has the mean of all ratings, or a bias
     of 0. Raises IndexError for unknown indices, ValueError without ratings."""
-    users, items = split_pairs(pairs, n_users, n_items, 'pairs')
-    mean, left = _center(ratings, len(users))
+    mean, b, c = damped_biases(pairs, ratings, n_users, n_items)
+    (users, items), left = pairs.unbind(1), ratings.double()-mean
     of_users = _damped(left.new_zeros(n_users), users, left, 0.)
     of_items = _damped(left.new_zeros(n_items), items, left, 0.)
-    _, b, c = damped_biases(pairs, ratings, n_users, n_items)
     return {'mean': lambda x: torch.full((len(x),), mean, dtype=torch.float64),
             'user mean': lambda x: mean + of_users[x[:,0]],
             'item mean': lambda x: mean + of_items[x[:,1]],

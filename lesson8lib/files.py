@@ -41,7 +41,10 @@ def save_tensors(
     cannot be written."""
     from safetensors.torch import save
     tensors = {name: t.detach().cpu().contiguous() for name,t in tensors.items()}
-    version, text = str(check_size(number, 'number')), json.dumps(about)
+    version = str(check_size(number, 'number'))
+    try: text = json.dumps(about)
+    except (TypeError, ValueError) as e:
+        raise TypeError(f'`about` must hold what JSON can hold, got {about!r:.80}: {e}') from e
     header = {'lesson8lib': version, 'kind': kind, 'about': text}
     content = save(tensors, header | {'sha256': _digest(header, tensors)})
     if not hasattr(path, 'write'): return _replace(Path(path), content)
@@ -99,7 +102,9 @@ def load_tensors(
     _check_header(header, wish, kind, newest)
     if header.get('sha256')!=_digest(header, tensors):
         raise ValueError(f'{wish}, whose contents do not match the stored checksum')
-    return json.loads(header['about']) | {'format': int(header['lesson8lib'])}, tensors
+    try: about = dict(json.loads(header['about']))
+    except Exception as e: raise ValueError(f'{wish}, whose settings cannot be read') from e
+    return about | {'format': int(header['lesson8lib'])}, tensors
 
 # %% ../nbs/03_files.ipynb #71058d5a
 def _check_header(header, wish:str, kind:str, newest:int)->None:
@@ -115,8 +120,13 @@ def pack_names(
     names:Sequence, # IDs or other names, all str or all int
 # 'int64'; for str 'utf8' and 'ends'; for integers beyond 64 bits 'digits' and 'ends'
 )->dict[str,Tensor]:
-    "Turn a list of names into tensors, for `save_tensors`"
-    if names and isinstance(names[0], str): return _pack_texts(names, 'utf8')
+    "Turn a list of names into tensors, for `save_tensors`. Raises TypeError for others"
+    names = list(names)
+    kinds = {str if isinstance(name, str) else type(name) for name in names}
+    if kinds not in ({str}, {int}, set()):
+        got = ', '.join(sorted(kind.__name__ for kind in kinds))
+        raise TypeError(f'`names` must be all str or all int, got {got}')
+    if str in kinds: return _pack_texts(names, 'utf8')
     if all(-2**63<=n<2**63 for n in names):
         return {'int64': torch.tensor(names, dtype=torch.int64)}
     return _pack_texts([str(n) for n in names], 'digits')

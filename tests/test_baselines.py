@@ -60,6 +60,8 @@ def test_errors_are_those_of_the_definition():
 @pytest.mark.parametrize('call, error, words_', [
     (lambda p, r, *n: rating_baselines(p-1, r, *n), IndexError, '`pairs[:,0] (users)`'),
     (lambda p, r, *n: rating_baselines(p, r[:-1], *n), ValueError, '`ratings` must have'),
+    (lambda p, r, *n: rating_baselines(p, r, '9', 9), TypeError, '`n_users` must be an integer'),
+    (lambda p, r, *n: damped_biases(p, r, 99, 2.5), TypeError, '`n_items` must be an integer'),
     (lambda p, r, *n: rating_baselines(p[:0], r[:0], *n), ValueError, '`ratings` must hold at least one rating, got none'),
     (lambda p, r, *n: damped_biases(p, r, *n, steps=0), ValueError, '`steps` must be an integer of at least 1, got 0'),
     (lambda p, r, *n: damped_biases(p, r, *n, damp_users=-1), ValueError, '`damp_users` must be'),

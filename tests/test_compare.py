@@ -73,7 +73,7 @@ def test_repeats_of_a_pair_are_never_in_training_and_test():
     assert abs(once-both).max(axis=None)<1e-9
 
 
-def test_a_curve_over_pairs_and_none():
+def test_a_curve_over_pairs_and_none(words):
     for name, values in (('n_factors', [None, 2]), ('scale', [(1, 5), [0, 6], None])):
         curve = validation_curve(Recommender(), table(), name, values, cv=2)
         assert list(curve.index.unique(0))==[v if isinstance(v, int) else str(v) for v in values] and len(curve)==2*len(values)

@@ -316,8 +316,9 @@ def test_numpys_numbers_are_numbers_and_are_stored_as_pythons():
         assert type(model.y_range) is tuple and {type(v) for v in model.y_range}<={int, float}
         assert all(type(m.p) is float for m in model.modules() if isinstance(m, nn.Dropout))
         assert evaluate(model, (torch.ones(3, 2).long(), torch.ones(3)), bs=np.int64(2))['loss']>0
-    rec = Recommender(np.int64(4), np.int64(1), np.float32(.01), np.float32(.1), np.int64(64), (np.int64(0), np.int64(6)), item='title', seed=np.int64(1))
-    assert {type(v) for v in (rec.n_factors, rec.epochs, rec.bs, rec.seed)}=={int} and {type(v) for v in (rec.lr, rec.wd)}=={float}
+    given = {'epochs': np.int64(1), 'lr': np.float32(.01), 'wd': np.float32(.1), 'bs': np.int64(64), 'y_range': (np.int64(0), np.int64(6)), 'seed': np.int64(1)}
+    rec = Recommender(np.int64(4), item='title', **given)
+    assert all(rec.get_params()[name] is value for name,value in given.items())  # as scikit-learn's `clone` wants it
     rec.fit(ratings(), progress=False)
     rec.recommend(np.int64(3), n=np.int64(2), min_ratings=np.int64(1)), rec.similar(np.int64(3), n=np.int32(2)), rec.explain(np.int64(3), np.int64(2), np.int64(1))
     rec.evaluate(ratings(), k=np.int64(3), relevant=np.float32(3)), rec.fold_in({np.int64(3): np.float32(4)}, n=np.int64(2))

@@ -108,3 +108,15 @@ def test_permissions_links_and_the_old_file_stay(tmp_path, monkeypatch):
 def test_names_survive(names):
     packed = pack_names(names)
     assert unpack_names(packed)==names and all(isinstance(t, torch.Tensor) for t in packed.values())
+
+
+@pytest.mark.parametrize('call, error, text', [
+    (lambda path: pack_names(['a', 1]), TypeError, '`names` must be all str or all int, got int, str'),
+    (lambda path: pack_names([1, 2.]), TypeError, '`names` must be all str or all int, got float, int'),
+    (lambda path: pack_names([True]), TypeError, 'got bool'),
+    (lambda path: save_tensors(path, TENSORS, {'when': {1}}, 'model'), TypeError, '`about` must hold what JSON can hold, got {'),
+    (lambda path: load_tensors(save_tensors(path, TENSORS, [1], 'model'), 'model'), ValueError, 'whose settings cannot be read'),
+])
+def test_what_cannot_be_saved_or_is_no_settings_is_refused(call, error, text, tmp_path, words):
+    with pytest.raises(error) as e: call(tmp_path/'x')
+    assert text in str(e.value)

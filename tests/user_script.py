@@ -1,11 +1,12 @@
 "What a user might write, with every public class: tests/test_types.py runs it on these made-up tables, and has its types checked"
+import io
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import activations, bayes, cnn, cold_start, collab, collab_nn, convolution, data, dropout, embedding, entity, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, tabular, titanic, training
+from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, tabular, titanic, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -72,6 +73,40 @@ fitted: bayes.BayesFactors = bayes.fit_bayes(x, y, n_users, n_items, n_factors=2
 expected, variance = fitted.predict(x)
 more: bayes.BayesFactors = fitted.add(torch.tensor([1, 2]), torch.tensor([5., 1.]))
 
+drawn: bayes.BayesDraws = bayes.sample_bayes(fitted, x, y, draws=4)
+prior: bayes.Prior = drawn.user_prior
+features: bayes.Features = more.item_features
+new_user: tuple[Tensor, Tensor] = fitted.posterior(torch.tensor([1]), torch.tensor([5.]))
+each_draw: Tensor = drawn.add(torch.tensor([1]), torch.tensor([5.])).posterior(torch.tensor([1]), torch.tensor([4.]), of='user', seed=1)
+center: float = features.count + fitted.mu + float(prior.mean[0,0]) + float(each_draw[0,0])
+user_vectors, item_vectors = drawn.vectors()
+fast: bool = bayes.check_compiled(None)
+
+# choices
+stars: Tensor = choice.star_values(y)
+weights: Tensor = choice.ease(x, n_users, n_items, values=stars)
+user_factors, item_factors = choice.implicit_als(x, n_users, n_items, n_factors=2, values=stars)
+row: Tensor = choice.fold_in_choice(item_factors, torch.tensor([1, 2]))
+by_choice: choice.Scores = choice.blend_scores(choice.choice_scores(weights, x, stars), choice.factor_scores(user_factors, item_factors))
+by_both: choice.Scores = choice.both_scores(by_choice, choice.rating_scores(biased), unit=float(y.std()), weight=.2)
+lists: Tensor = choice.top_items(by_both, x[:4], torch.tensor([1, 2]), k=2)
+inner: collab.RatingsData = choice.inner_split(table, valid_pct=.5, seed=0)
+quality_of_lists: dict[str, float] = choice.list_quality(choice.popularity_scores(x, n_items), x[:0], (x, y), k=2, relevant=3.)
+
+# baselines
+mean, user_biases, item_biases = baselines.damped_biases(x, y, n_users, n_items)
+rules = baselines.rating_baselines(x, y, n_users, n_items)
+errors: dict[str, float] = baselines.rating_errors(rules['mean'](x), y)
+evaluation = baselines.Evaluation(errors, {name: baselines.rating_errors(rule(x), y) for name,rule in rules.items()})
+beside: pd.DataFrame = evaluation.table
+lost: dict[str, str] = evaluation.lost
+
+# files
+def store(path:Path)->list:
+    files.save_tensors(path, files.pack_names(['Ann', 'Ben']), {'of': 'users'}, 'names')
+    about, tensors = files.load_tensors(path, 'names')
+    return files.unpack_names(tensors) if about['of'] == 'users' else []
+
 # recommendations
 def recommend(folder:Path)->recommender.Recommender:
     ours = recommender.Recommender(n_factors=2, epochs=1, item='title').fit(ratings, progress=False)
@@ -79,8 +114,31 @@ def recommend(folder:Path)->recommender.Recommender:
     alike, folded = ours.similar('Teacup', n=1), ours.fold_in({'Teacup': 5.})
     stars: pd.Series = ours.predict(ratings)
     terms: pd.Series = ours.explain('Ann', top.index[0])
-    quality: dict[str, float] = ours.evaluate(ratings.assign(n=[len(alike), len(folded), len(stars), len(terms)]*3), k=2)
+    quality: baselines.Evaluation = ours.evaluate(ratings.assign(n=[len(alike), len(folded), len(stars), len(terms)]*3), k=2)
     return ours.load(ours.save(folder/'ours.safetensors')) if quality else ours
+
+def serve(draws:int=0)->recommender.Recommender:
+    "With metadata, intervals, new users, items and ratings"
+    ours = recommender.Recommender(2, item='title', scale=(1, 5), repeats='mean', draws=draws).fit(ratings, progress=False, item_info=films)
+    interval: pd.DataFrame = ours.predict(ratings, interval=.9)
+    everyone: pd.DataFrame = ours.recommend(n=2, by='choice', exclude=['Teacup'], interval=.5)
+    some: pd.DataFrame = ours.recommend(['Ann', 'Ben'], items=['Teacup', 'Robot Soup'], exclude_seen=False)
+    ours.add_user('Eve', {'Teacup': 5}).add_item('Sequel', {'Ann': 4.}, info={'year': 2052, 'genres': 'drama'})
+    ours.update(pd.DataFrame({'user': ['Eve'], 'title': ['Sequel'], 'rating': [3]}))
+    settings: dict = ours.set_params(seed=1).get_params()
+    file = io.BytesIO()
+    ours.save(file)
+    file.seek(0)
+    again = recommender.Recommender.load(file)
+    return again if len(interval)+len(everyone)+len(some)+len(settings)+len(again.users)+len(again.items) else ours
+
+clicks = recommender.Recommender(item='title', feedback='implicit').fit(ratings[['user', 'title']], progress=False)
+next_films: pd.DataFrame = clicks.fold_in(['Teacup'], unknown='skip')
+
+# comparing them
+parts: pd.DataFrame = compare.cross_validate(recommender.Recommender(2, item='title'), ratings, cv=2, progress=False)
+curve: pd.DataFrame = compare.validation_curve(recommender.Recommender(2, item='title'), ratings, 'n_factors', [1, 2], cv=2, progress=False)
+def show_curve(name:str)->str: return compare.show_validation_curve(curve, name).get_xlabel()
 
 # tables
 homes = tabular.TableData(flats, 'rent')
@@ -103,4 +161,4 @@ chances: Tensor = titanic.TitanicNet('one hidden layer', len(inputs.names))(tita
 source = data.Source({}, lambda name, sha256, folder: folder/name, lambda: {})
 everything: dict[str, data.DataSet] = data.datasets | {'mine': data.DataSet({}, {'my disk': lambda folder: source(folder)})}
 whole: bool = source.is_placed(Path())
-def longest(flights:data.Flights, films:data.MovieLens)->int: return max(len(flights.routes), len(films.ratings))
+def longest(flights:data.Flights, films:data.MovieLens, books:data.Books)->int: return max(len(flights.routes), len(films.ratings), len(books.ratings))
