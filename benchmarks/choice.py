@@ -203,8 +203,8 @@ def kept()->tuple[list[dict], dict, dict]:
     if find_spec('implicit'): return [], {}, {'implicit': version('implicit')}
     if not (RESULTS/'choice.json').exists(): return [], {}, {}
     stored = json.loads((RESULTS/'choice.json').read_text(encoding='utf-8'))
-    ours = {k: v for k,v in stored['about']['tuned'].items() if k.startswith('implicit')}
-    return [r for r in stored['results'] if r['model'].startswith('implicit')], ours, stored['about']['peers']
+    ours = {k: v for k,v in stored['about']['tuned'].items() if k.startswith('implicit ')}
+    return [r for r in stored['results'] if r['model'].startswith('implicit ')], ours, stored['about']['peers']
 
 
 def main()->None:
