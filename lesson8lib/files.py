@@ -44,7 +44,8 @@ def save_tensors(
     version = str(check_size(number, 'number'))
     try: text = json.dumps(about)
     except (TypeError, ValueError) as e:
-        raise TypeError(f'`about` must hold what JSON can hold, got {about!r:.80}: {e}') from e
+        wish = '`about` must hold what JSON can hold'
+        raise TypeError(f'{wish}, got {about!r:.80}: {e}') from e
     header = {'lesson8lib': version, 'kind': kind, 'about': text}
     content = save(tensors, header | {'sha256': _digest(header, tensors)})
     if not hasattr(path, 'write'): return _replace(Path(path), content)
@@ -103,7 +104,8 @@ def load_tensors(
     if header.get('sha256')!=_digest(header, tensors):
         raise ValueError(f'{wish}, whose contents do not match the stored checksum')
     try: about = dict(json.loads(header['about']))
-    except Exception as e: raise ValueError(f'{wish}, whose settings cannot be read') from e
+    except Exception as e:
+        raise ValueError(f'{wish}, whose settings cannot be read') from e
     return about | {'format': int(header['lesson8lib'])}, tensors
 
 # %% ../nbs/03_files.ipynb #71058d5a
