@@ -24,7 +24,7 @@ from tqdm import tqdm
 from lesson8lib.baselines import damped_biases
 from lesson8lib.data import load_movielens, make_ratings
 from lesson8lib.hybrid import Metadata
-from lesson8lib.recommender import Recommender, _encode
+from lesson8lib.recommender import Recommender
 
 SEEDS, KNOWN = range(20), (0, 1, 5)
 COLUMNS = {'user': ['age', 'sex', 'occupation'], 'item': ['year', 'genres']}
@@ -64,7 +64,12 @@ def predict(fitted:Recommender, side:str, given:pd.DataFrame, info:dict|None, ro
     other, model = OTHER[side], fitted.model
     vocab = getattr(fitted.data, f'{other}s')
     stars = torch.tensor(given.rating.to_numpy(float))
-    x = model.posterior(vocab.index(given[other]), stars, of=side, meta=_encode(fitted, side, info))[0]
+    meta = None
+    if info is not None:
+        encoder = fitted.info[side]
+        row = {c: info.get(c, np.nan if c in encoder.scale else None) for c in encoder.used}
+        meta = encoder.encode(pd.DataFrame([row | {encoder.name: 0}]))[0]
+    x = model.posterior(vocab.index(given[other]), stars, of=side, meta=meta)[0]
     y = getattr(model, f'{other}_mean')[vocab.index(rows[other])]
     return (model.mu + x[-1] + y[:,-1] + y[:,:-1]@x[:-1]).clamp(*fitted.range).numpy()
 
