@@ -4,7 +4,7 @@ Seed s means: split 80/20 with seed s, the first n of the training ratings in an
 models see the same n ratings, predict the same 20,000 others, and their predictions are clipped to 1 … 5. "user and item biases" are damped means
 by alternating least squares, with the strengths that Surprise's `BaselineOnly` has by default (10 for items, 15 for users). `DotProductBias` has the
 lesson's recipe, with five weight decays. "who rated what" is `implicit=True`; "draws" are 200 from `sample_bayes`. The published folds and their metadata
-are those of `standings`. Seconds are those of one thread. `python benchmarks/bayes.py` takes about ten minutes; with `--ours`, three: the mean, the
+are those of `field`. Seconds are those of one thread. `python benchmarks/bayes.py` takes about ten minutes; with `--ours`, three: the mean, the
 biases and `DotProductBias` keep their stored results.
 """
 import json
@@ -14,7 +14,7 @@ from time import process_time
 import torch
 from common import RESULTS, record, save
 from scipy.stats import norm
-from standings import folds
+from field import by_fold
 from torch import Tensor
 from tqdm import tqdm
 
@@ -95,9 +95,10 @@ def main()->None:
             for compiled in (False, True): fit_bayes(*train, *sizes, iterations=1, compiled=compiled, implicit=True)  # numba compiles
             found.append(record('fit_bayes', 'seconds', timed(fit_bayes, *train, *sizes, seed=seed, compiled=False)[1], seed, n=n, engine='PyTorch'))
             found += ours(train, sizes, data.valid, seed, {'n': n})
-    for fold in tqdm(folds(range(1, 6)), desc='folds', total=5):
-        for meta in ({}, fold.meta):
-            found += ours((fold.x, fold.y), (fold.n_users, fold.n_items), (fold.test_x, fold.test_y), 0, {'fold': fold.number}, meta)
+    for number in tqdm(range(1, 6), desc='folds'):
+        fold = by_fold(0, number)
+        train, test = ((torch.from_numpy(x), torch.from_numpy(y)) for x,y in ((fold.pairs, fold.ratings), (fold.test_pairs, fold.test_ratings)))
+        for meta in ({}, fold.meta): found += ours(train, (fold.n_users, fold.n_items), test, 0, {'fold': number}, meta)
     save('bayes', found, ('torch', 'numpy', 'numba'), threads=1, factors=10)
 
 
