@@ -1127,7 +1127,6 @@ def _check_sizes(self:Recommender)->None:
         n, sizes = len(_vocab_of(self.data, side)), [len(t) for t in tables if t is not None]
         if set(sizes)!={n}: raise ValueError(f'{n} {side}s, but {sizes} rows')
 
-# %% ../nbs/42_recommender.ipynb #359a2c4a
 def _restore_1(cls, about:dict, tensors:dict[str,Tensor])->Recommender:
     "Files of the first format, of the lesson's model; the choice part is computed anew"
     import pandas as pd
