@@ -295,8 +295,8 @@ import sys, types, warnings
 warnings.simplefilter('error')
 ipython = types.ModuleType('IPython'); ipython.get_ipython = lambda: types.SimpleNamespace(config={'IPKernelApp': 1})
 sys.modules |= {'IPython': ipython, 'ipywidgets': None}
-from lesson8lib.training import _bar
-print(type(_bar(3, True)).__module__)
+from lesson8lib.training import progress_bar
+print(type(progress_bar(3, True)).__module__)
 '''
     env = {k: v for k,v in os.environ.items() if k not in ('IN_TEST', 'TQDM_DISABLE')}
     done = subprocess.run([sys.executable, '-c', script], capture_output=True, encoding='utf-8', cwd=ROOT, env=env)
