@@ -18,23 +18,13 @@ from field import by_fold
 from torch import Tensor
 from tqdm import tqdm
 
+from lesson8lib.baselines import rating_baselines
 from lesson8lib.bayes import fit_bayes, sample_bayes
 from lesson8lib.collab import DotProductBias, RatingsData, fit_ratings
 from lesson8lib.data import load_movielens
 from lesson8lib.training import new_generator
 
 SEEDS, SIZES, DECAYS, LEVELS = range(5), [2000, 5000, 10_000, 20_000, 80_000], [.01, .03, .1, .3, 1.], [.5, .8, .9, .95]
-
-
-def biases(pairs:Tensor, ratings:Tensor, n_users:int, n_items:int)->tuple[Tensor, Tensor]:
-    "Damped means of users and of items, given each other"
-    users, items = pairs.unbind(1)
-    left, u, i = ratings-ratings.mean(), torch.zeros(n_users), torch.zeros(n_items)
-    for _ in range(10):
-        for own,other,index,ids,damp in ((i, u, items, users, 10), (u, i, users, items, 15)):
-            total = torch.zeros_like(own).index_add(0, index, left-other[ids])
-            own.copy_(total/(torch.bincount(index, minlength=len(own))+damp))
-    return u, i
 
 
 def old(models:tuple[str, ...])->list[dict]:
@@ -47,10 +37,9 @@ def rmse(prediction:Tensor, y:Tensor)->float: return round((prediction.clamp(1, 
 
 def peers(data:RatingsData, train:tuple[Tensor, Tensor], seed:int, n:int)->list[dict]:
     "The mean, damped biases, and the lesson's model with several weight decays"
-    sizes, (x, y), mean = (len(data.users), len(data.items)), data.valid, train[1].mean()
-    u, i = biases(*train, *sizes)
-    found = [record('mean', 'rmse', rmse(mean.expand(len(y)), y), seed, n=n),
-             record('user and item biases', 'rmse', rmse(mean + u[x[:,0]] + i[x[:,1]], y), seed, n=n)]
+    x, y = data.valid
+    rules = rating_baselines(*train, len(data.users), len(data.items))
+    found = [record(name, 'rmse', rmse(rules[name](x), y), seed, n=n) for name in ('mean', 'user and item biases')]
     for wd in DECAYS:
         model, _ = fit_ratings(data._replace(train=train, valid=None), DotProductBias, seed=seed, wd=wd, progress=False)
         with torch.no_grad(): found.append(record('DotProductBias', 'rmse', rmse(model.eval()(x), y), seed, n=n, wd=wd))

@@ -73,7 +73,7 @@ def info_tables()->dict: # metadata as a user of `Recommender` has them, with in
 
 
 BASELINES = {
-    'mean': Model(peers.mean), 'user mean': Model(peers.user_mean), 'item mean': Model(peers.item_mean), 'user and item biases': Model(peers.biases),
+    **{name: Model(partial(peers.rule, name=name)) for name in ('mean', 'user mean', 'item mean', 'user and item biases')},
     'popularity': Model(partial(peers.popularity, liked=False)), 'popularity, high ratings': Model(partial(peers.popularity, liked=True)),
 }
 OURS = {

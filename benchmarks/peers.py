@@ -109,13 +109,6 @@ def rated_matrix(split:Split, liked:bool=False):
     return sp.csr_matrix((np.ones(len(pairs), dtype=np.float32), pairs.T), shape=(split.n_users, split.n_items))
 
 
-def means(split:Split, side:int)->np.ndarray:
-    "Mean rating minus mean of all, for each user (side 0) or item (side 1)"
-    n, index = (split.n_users, split.n_items)[side], split.pairs[:,side]
-    total = np.bincount(index, split.ratings-split.ratings.mean(), n)
-    return total/np.maximum(np.bincount(index, minlength=n), 1)
-
-
 def or_popular(split:Split, scores, liked:bool)->Lists:
     "Users without ratings get the most popular items, since no library of lists knows anything of them"
     rated, counts = (np.bincount(liked_pairs(split, liked)[:,side], minlength=n) for side,n in ((0, split.n_users), (1, split.n_items)))
@@ -123,31 +116,23 @@ def or_popular(split:Split, scores, liked:bool)->Lists:
 
 
 # ---- Baselines
-def mean(split):
-    with timed(split): mu = split.ratings.mean()
-    return plain(split, mu)
+class Rule(NamedTuple):
+    "One of `rating_baselines`"
+    of:Any # function of pairs: predictions
+    n_items:int
+
+    def predict(self, pairs:np.ndarray)->np.ndarray: return self.of(torch.from_numpy(pairs)).numpy()
+
+    def scores(self, users:np.ndarray)->np.ndarray:
+        pairs = torch.cartesian_prod(torch.from_numpy(users), torch.arange(self.n_items))
+        return self.of(pairs).view(len(users), self.n_items).numpy()
 
 
-def user_mean(split):
-    with timed(split): mu, bias = split.ratings.mean(), means(split, 0)
-    return plain(split, mu, user_bias=bias)
-
-
-def item_mean(split):
-    with timed(split): mu, bias = split.ratings.mean(), means(split, 1)
-    return plain(split, mu, item_bias=bias)
-
-
-def biases(split, damp_items=10, damp_users=15):
-    "Damped means of users and of items, given each other; strengths are the defaults of Surprise's BaselineOnly"
-    sizes, bias = (split.n_users, split.n_items), [np.zeros(split.n_users), np.zeros(split.n_items)]
-    with timed(split):
-        mu = split.ratings.mean()
-        for _ in range(10):
-            for side,damp in ((1, damp_items), (0, damp_users)):
-                own, other, n = split.pairs[:,side], split.pairs[:,1-side], sizes[side]
-                bias[side] = np.bincount(own, split.ratings-mu-bias[1-side][other], n)/(np.bincount(own, minlength=n)+damp)
-    return plain(split, mu, *bias)
+def rule(split, name):
+    from lesson8lib.baselines import rating_baselines
+    given = torch.from_numpy(split.pairs), torch.from_numpy(split.ratings), split.n_users, split.n_items
+    with timed(split): found = rating_baselines(*given)[name]
+    return Rule(found, split.n_items)
 
 
 def popularity(split, liked):
@@ -200,19 +185,18 @@ def bayes(split, **args):
 class Ours(NamedTuple):
     "A fitted `Recommender` whose IDs are the indices"
     recommender:Any
+    n_items:int
 
     def predict(self, pairs:np.ndarray)->np.ndarray:
         import pandas as pd
         return self.recommender.predict(pd.DataFrame(pairs, columns=['user', 'item']), unknown='na').to_numpy()
 
-    def scores(self, users:np.ndarray)->np.ndarray:
-        known, found = self.recommender.data, np.full((len(users), self.n_items), -np.inf)
-        scores = self.recommender.view.scores('both')(known.users.index(users, 'na')).numpy()
-        found[:,np.array(self.recommender.items)] = scores[:,1:]
-        return np.nan_to_num(found, neginf=scores.min()-1)
-
-    @property
-    def n_items(self)->int: return self.recommender.n_indices
+    def scores(self, users:np.ndarray)->np.ndarray: # the lowest for items without training ratings
+        known = self.recommender.data.users.index(users, 'na')
+        scores = self.recommender.view.scores('both')(known)[:,1:].numpy()
+        found = np.full((len(users), self.n_items), scores.min()-1)
+        found[:,np.array(self.recommender.items)] = scores
+        return found
 
 
 def recommender(split, info=None, **args):
@@ -220,8 +204,7 @@ def recommender(split, info=None, **args):
     df = frame(split, 'user', 'item', 'rating')
     Recommender(scale=split.scale, **args).fit(df[:1000], progress=False)  # numba compiles
     with timed(split): made = Recommender(scale=split.scale, seed=split.seed, **args).fit(df, progress=False, **(info() if info else {}))
-    made.n_indices = split.n_items
-    return Ours(made)
+    return Ours(made, split.n_items)
 
 
 # ---- Surprise

@@ -1,6 +1,6 @@
 """Cross-validation, validation curves, and the full field of libraries on the same ratings
 
-Compare recommenders on your own ratings: `cross_validate`, `validation_curve` and `show_validation_curve`. scikit-learn has functions of the same names for other estimators; PyTorch and fastai have no equivalent.
+Compare recommenders on your own ratings: `cross_validate`, `validation_curve` and `show_validation_curve`. For other estimators, scikit-learn has `cross_validate` and `validation_curve`; PyTorch and fastai have no equivalent.
 
 Docs: https://lesson8lib.github.io/lesson8lib/compare.html.md"""
 
@@ -20,7 +20,7 @@ import torch
 from .baselines import Evaluation
 from .checks import as_table, check_size
 from .recommender import Recommender
-from .training import new_generator, progress_bar
+from .training import new_generator, progress_range
 
 if TYPE_CHECKING: import matplotlib.axes, pandas
 
@@ -43,15 +43,13 @@ def cross_validate(
     import pandas as pd
     part = _parts(recommender, df := as_table(df, None), cv, seed)
     tables = []
-    with progress_bar(cv, progress, 'part') as bar:
-        for i in range(cv):
-            new = type(recommender)(**recommender.get_params())
-            new.fit(df[part!=i], False, user_info=user_info, item_info=item_info)
-            with warnings.catch_warnings():
-                warnings.simplefilter('ignore')
-                found = new.evaluate(df[part==i], k, relevant)
-            tables.append(found.table.rename_axis('model').assign(part=i).reset_index())
-            bar.update()
+    for i in progress_range(cv, progress, 'part'):
+        new = type(recommender)(**recommender.get_params())
+        new.fit(df[part!=i], progress=False, user_info=user_info, item_info=item_info)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            found = new.evaluate(df[part==i], k, relevant)
+        tables.append(found.table.rename_axis('model').assign(part=i).reset_index())
     result = pd.concat(tables).set_index(['model', 'part']).astype('float64')
     _warn_of_lost(result)
     return result

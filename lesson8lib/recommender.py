@@ -28,7 +28,7 @@ from .bayes import BayesDraws, BayesFactors, fit_bayes, sample_bayes
 from .checks import (as_table, check_interval, check_range, check_size, check_table)
 from .choice import (Scores, blend_scores, both_scores, choice_scores, ease,
                                factor_scores, fold_in_choice, implicit_als, list_quality,
-                               popularity_scores, star_values, top_items)
+                               max_ease_items, popularity_scores, star_values, top_items)
 from .cold_start import fold_in as solve_row
 from .collab import (DotProductBias, RatingsData, apply_y_range, check_ratings,
                                split_pairs)
@@ -437,25 +437,24 @@ def _read(self:Recommender, df, fewest:int=2)->RatingsData:
     if self.feedback=='explicit':
         _check_scale(self, data.train[1], fewest)
         _warn_of_zeros(data.train[1], self.rating)
-    return data._replace(train=_without_repeats(self, data))
+    return data._replace(train=_without_repeats(data, self.repeats))
 
-def _without_repeats(self:Recommender, data:RatingsData)->tuple[Tensor, Tensor]:
+def _without_repeats(data:RatingsData, repeats:str)->tuple[Tensor, Tensor]:
     "One rating for each pair of user and item, in the order of the rows that are kept"
     x, y = data.train
     one_each = x[:,0]*len(data.items) + x[:,1]
     keys, pair, n = one_each.unique(return_inverse=True, return_counts=True)
     if len(keys)==len(y): return x, y
-    if self.repeats=='raise':
+    if repeats=='raise':
         key = int(keys[n>1][0])
         first = data.users[key//len(data.items)], data.items[key%len(data.items)]
         raise ValueError(f'`df` must have each pair of user and item once, got {len(y)-len(keys)} '
                          f"repeats, the first of {first}; repeats='last' or 'mean' accepts them")
     last = torch.zeros(len(keys)).long().scatter_reduce(0, pair, torch.arange(len(y)), 'amax')
-    if self.repeats=='mean': y = (y.new_zeros(len(keys)).index_add(0, pair, y)/n)[pair]
+    if repeats=='mean': y = (y.new_zeros(len(keys)).index_add(0, pair, y)/n)[pair]
     kept = last.sort().values
     return x[kept], y[kept]
 
-# %% ../nbs/42_recommender.ipynb #6274aa44
 def _check_scale(self:Recommender, y:Tensor, fewest:int)->None:
     low, high = (v.item() for v in y.aminmax())
     column = f'`df[{self.rating!r}]`'
@@ -582,8 +581,8 @@ def _learn_lesson(self:Recommender, data:RatingsData, progress:bool):
     sizes, n_factors = map(len, data[:2]), 50 if self.n_factors is None else self.n_factors
     generator = new_generator(self.seed)
     model = DotProductBias(*sizes, n_factors, y_range, generator=generator)
-    settings = {k: v if getattr(self, k) is None else getattr(self, k) for k,v in _lesson.items()}
-    rates = {name: settings[name] for name in ('epochs', 'lr', 'wd')}
+    rates = {name: _lesson[name] for name in ('epochs', 'lr', 'wd')}
+    rates |= {k: getattr(self, k) for k in rates if getattr(self, k) is not None}
     history = fit(model, data.train, **rates, bs=bs, seed=self.seed, progress=progress,
                   interruptible=False)
     _set_typical(model, data.train[0])
@@ -682,7 +681,7 @@ def _learn_choice(self:Recommender, data:RatingsData, progress:bool)->dict[str,T
     p, q = implicit_als(x, n_users, n_items, values=values, seed=self.seed, progress=progress,
                         **more)
     choice = {'p': p.float(), 'q': q.float()}
-    if n_items<=10_000: choice['weights'] = ease(x, n_users, n_items, values=values)
+    if n_items<=max_ease_items: choice['weights'] = ease(x, n_users, n_items, values=values)
     return choice
 
 def _choice_scores(choice:Mapping[str,Tensor], pairs:Tensor, values:Tensor|None)->Scores:
@@ -723,7 +722,6 @@ def _vectors(model)->tuple[Tensor, Tensor, Any]:
     users = torch.cat([p, b[:,None], ones(b)[:,None]], 1)
     return users, torch.cat([q, ones(c)[:,None], c[:,None]], 1), model.y_range
 
-# %% ../nbs/42_recommender.ipynb #31397f02
 def _set(self:Recommender, data, model, choice, history, info, meta)->Recommender:
     "Store what was learned, and what lists are made of"
     order = data.train[0][:,0].sort(stable=True).indices
@@ -836,12 +834,15 @@ def _column(names:Iterable, label:str)->'pandas.Series':
         raise TypeError(f'`{label}` must be a list of IDs, got {wrong[0]!r} in it')
     return pd.Series(names, dtype=object)
 
-def _row(vocab:Vocab, name, argument:str)->Tensor:
-    "Index of one ID"
+def _check_id(vocab:Vocab, name, argument:str, what:str='ID')->None:
     kind = type(vocab[1])
     if isinstance(name, bool) or not isinstance(name, {str: str, int: Integral}[kind]):
-        wish = f'`{argument}` must be one ID, {kind.__name__} as in training'
+        wish = f'`{argument}` must be one {what}, {kind.__name__} as in training'
         raise TypeError(f'{wish}, got {name!r}')
+
+def _row(vocab:Vocab, name, argument:str)->Tensor:
+    "Index of one ID"
+    _check_id(vocab, name, argument)
     return vocab.index(name)
 
 def _check_kind(vocab:Vocab, names:Iterable, label:str)->None:
@@ -904,10 +905,7 @@ def _new_ratings(self:Recommender, ratings, of:str, unknown:str='raise')->tuple[
 def _add(self:Recommender, side:str, name, ratings, info)->Recommender:
     "One more user or item, at the last index"
     vocab, other = _vocab_of(_fitted(self).data, side), {'user': 'items', 'item': 'users'}[side]
-    kind = type(vocab[1])
-    if isinstance(name, bool) or not isinstance(name, {str: str, int: Integral}[kind]):
-        wish = f'`{side}` must be one new ID, {kind.__name__} as in training'
-        raise TypeError(f'{wish}, got {name!r}')
+    _check_id(vocab, name, side, 'new ID')
     if name in vocab: raise ValueError(f'`{side}` must be new, got {name!r}; `update` adds ratings')
     index, stars = _new_ratings(self, ratings, other)
     meta = _encode(self, side, info)
@@ -923,7 +921,6 @@ def _add(self:Recommender, side:str, name, ratings, info)->Recommender:
     if meta is not None: all_meta[side] = torch.cat([self.meta[side], meta[None]])
     return _set(self, data, model, choice, self.history, self.info, all_meta)
 
-# %% ../nbs/42_recommender.ipynb #70aa0ad5
 def _with_row(self:Recommender, side:str, index:Tensor, stars:Tensor, meta):
     "The model with one more user or item"
     if not isinstance(self.model, DotProductBias):
@@ -964,8 +961,8 @@ def _joined(self:Recommender, new:RatingsData, *tables)->tuple[RatingsData, dict
         columns.append(vocab.index(theirs)[new.train[0][:,k]-1])
     x, y = self.data.train
     train = torch.cat([x, torch.stack(columns, 1)]), torch.cat([y, new.train[1].to(y)])
-    keep_last = type(self)(repeats='last')
-    return data._replace(train=_without_repeats(keep_last, data._replace(train=train))), meta
+    data = data._replace(train=train)
+    return data._replace(train=_without_repeats(data, 'last')), meta
 
 def _meta_of_new(self:Recommender, side:str, vocab:Vocab, table)->tuple[dict, Vocab]:
     "Metadata with those of new users or items; the vocabulary with all that the table names"
@@ -978,7 +975,6 @@ def _meta_of_new(self:Recommender, side:str, vocab:Vocab, table)->tuple[dict, Vo
     if table is not None:
         with _named(f'{side}_info'): rows = self.info[side].encode(table, vocab)[len(old):]
     return {side: torch.cat([old, rows])}, vocab
-
 
 # %% ../nbs/42_recommender.ipynb #54513817
 def _cosine_to(self:Recommender, row:int)->Tensor:
