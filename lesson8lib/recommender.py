@@ -20,11 +20,12 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .baselines import Evaluation, rating_baselines, rating_errors
-from .bayes import BayesDraws, BayesFactors, fit_bayes, sample_bayes
+from .bayes import BayesDraws, BayesFactors, fit_bayes, ridge_prior, sample_bayes
 from .checks import (as_table, check_interval, check_range, check_size, check_table)
 from .choice import (Scores, blend_scores, both_scores, choice_scores, ease,
                                factor_scores, fold_in_choice, implicit_als, list_quality,
@@ -159,8 +160,9 @@ class Recommender:
         df:'pandas.DataFrame', # new ratings, also by new users and of new items
         progress:bool=False, # show a progress bar?
         *,
-        user_info:'pandas.DataFrame|None'=None, # metadata of new users
-        item_info:'pandas.DataFrame|None'=None, # metadata of new items
+        # metadata of some users, new ones or known ones; all others keep theirs
+        user_info:'pandas.DataFrame|None'=None,
+        item_info:'pandas.DataFrame|None'=None, # the same for items
     )->'Recommender': # itself
         """Learn from more ratings, starting from what is known
 
@@ -603,16 +605,16 @@ def _for_new(model, train:tuple[Tensor, Tensor], meta:Mapping):
         rows, covs = getattr(model, f'{side}_mean'), getattr(model, f'{side}_cov')
         rated = torch.bincount(train[0][:,k], minlength=len(rows))>0
         prior, known = getattr(model, f'{side}_prior'), _known(model, side, meta)
-        weights = prior.weights.clone()
         spread = torch.einsum('n,nij->ij', rated.double(), covs)  # without a copy
-        weights[:known.shape[1]] = _ridge(known[rated], rows[rated], spread)
-        of_meta = known@weights[:known.shape[1]]
-        left = (rows-of_meta)[rated]
-        cov = left.T.cov(correction=0) + spread/rated.sum()
-        mean = prior.mean.clone()
+        parts = (t.numpy() for t in (rows[rated], spread, known[rated]))
+        group = np.zeros(known.shape[1], int)
+        (center, cov, weights), *_ = ridge_prior(*parts, np.array([100.]), group)
+        center, cov, weights = map(torch.from_numpy, (center, cov, weights))
+        of_meta, mean = known@weights, prior.mean.clone()
         mean[-1] += _bias_of(model, k, mean+of_meta, *train)
+        weights = torch.cat([weights, prior.weights[len(weights):]])
         found[f'{side}_prior'] = prior._replace(mean=mean, cov=cov, weights=weights)
-        found[f'{side}_mean'] = torch.where(rated[:,None], rows, left.mean(0)+of_meta)
+        found[f'{side}_mean'] = torch.where(rated[:,None], rows, center+of_meta)
         covs[~rated] = cov  # in place: they are the largest tensor
     return model._replace(**found)
 
@@ -622,19 +624,6 @@ def _known(model:BayesFactors, side:str, meta:Mapping)->Tensor:
     table = meta[side].double()
     center = getattr(model, f'{side}_features').center[:table.shape[1]]
     return torch.where(table.any(1, keepdim=True), table-center, 0.)
-
-def _ridge(x:Tensor, y:Tensor, cov:Tensor)->Tensor:
-    "Regression of vectors (n, d) on features (n, m), as strong as the evidence says"
-    (n, m), d, y = x.shape, y.shape[1], y-y.mean(0)
-    weights, strength, gram = x.new_zeros(m, d), 100., x.T@x
-    for _ in range(30 if m else 0):
-        spread = torch.linalg.inv(gram + strength*torch.eye(m).double())
-        weights = spread@(x.T@y)
-        left = y-x@weights
-        noise = (left.T@left + cov + strength*weights.T@weights)/n
-        size = d*spread.trace() + (torch.linalg.inv(noise)@weights.T@weights).trace()
-        strength = float(m*d/size)
-    return weights
 
 def _bias_of(model:BayesFactors, k:int, mean:Tensor, x:Tensor, y:Tensor)->Tensor:
     "By how much training ratings exceed what these means, (n, d), predict; at most a million"
@@ -965,16 +954,17 @@ def _joined(self:Recommender, new:RatingsData, *tables)->tuple[RatingsData, dict
     return data._replace(train=_without_repeats(data, 'last')), meta
 
 def _meta_of_new(self:Recommender, side:str, vocab:Vocab, table)->tuple[dict, Vocab]:
-    "Metadata with those of new users or items; the vocabulary with all that the table names"
+    "Metadata with those of a table; the vocabulary with all that the table names"
     if side not in self.info:
         if table is None: return {}, vocab
         raise ValueError(f'`{side}_info` must be None: `fit` was given none')
-    old = self.meta[side]
     if table is not None: table, vocab = _info_table(self, side, table, vocab)
-    rows = torch.zeros(len(vocab)-len(old), old.shape[1])
+    old = self.meta[side]
+    meta = torch.cat([old, torch.zeros(len(vocab)-len(old), old.shape[1])])
     if table is not None:
-        with _named(f'{side}_info'): rows = self.info[side].encode(table, vocab)[len(old):]
-    return {side: torch.cat([old, rows])}, vocab
+        named = vocab.index(table[getattr(self, side)].drop_duplicates())
+        with _named(f'{side}_info'): meta[named] = self.info[side].encode(table, vocab)[named]
+    return {side: meta}, vocab
 
 # %% ../nbs/42_recommender.ipynb #54513817
 def _cosine_to(self:Recommender, row:int)->Tensor:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from lesson8lib import bayes
-from lesson8lib.bayes import fit_bayes, sample_bayes
+from lesson8lib.bayes import fit_bayes, ridge_prior, sample_bayes
 from lesson8lib.checks import test_same as same
 from lesson8lib.training import new_generator
 
@@ -327,3 +327,21 @@ def test_without_numba(monkeypatch):
 def test_an_eager_import_of_the_module_does_not_import_numba():
     import subprocess
     subprocess.run([sys.executable, '-c', 'import sys, lesson8lib.bayes; assert "numba" not in sys.modules'], check=True)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_the_prior_of_vectors_is_ridge_regression_with_strengths_that_raise_the_evidence(seed):
+    "Given strengths: the dense solution, as one long regression; more steps: fixed points of the same equations"
+    rng = np.random.default_rng(seed)
+    x, group, noise = rng.normal(size=(60, 5)), np.array([0, 0, 0, 1, 2]), np.diag([.3, .1, .2])
+    x -= x.mean(0)
+    y, start = x@np.diag([1., 1, 1, .1, 0])@rng.normal(size=(5, 3)) + rng.normal(size=(60, 3))@np.sqrt(noise), np.array([2., 30., .5])
+    (center, cov, weights), strength, rows = ridge_prior(y, 60*noise, x, start, group, steps=1)
+    penalty = np.diag(start[group])
+    dense = np.linalg.solve(np.kron(x.T@x+penalty, np.eye(3)), (x.T@(y-y.mean(0))).ravel()).reshape(5, 3)
+    left = y-y.mean(0)-x@weights
+    assert np.allclose(weights, dense) and np.allclose(center, y.mean(0)) and np.array_equal(strength, start)
+    assert np.allclose(cov, (left.T@left + 60*noise + weights.T@penalty@weights)/60) and np.allclose(rows, np.linalg.inv(x.T@x+penalty))
+    (_, cov, weights), strength, rows = ridge_prior(y, 60*noise, x, start, group, steps=3000, gram=x.T@x)
+    square = 3*rows.diagonal() + ((weights@np.linalg.inv(cov))*weights).sum(1)
+    assert np.allclose(strength, 3*np.bincount(group)/np.bincount(group, square), rtol=1e-3) and strength[0]<strength[2]

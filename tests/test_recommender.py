@@ -588,6 +588,14 @@ def test_new_ones_have_the_metadata_that_they_are_given(informed):
     assert 555 in later.users and len(later.meta['user'])==len(later.users)+1
 
 
+def test_an_update_replaces_the_metadata_that_it_is_given_and_no_other(informed):
+    one, new = copy.copy(informed), pd.DataFrame({'user': [101, 777], 'age': [6, 0], 'club': ['red', 'red']})
+    one.update(table()[:1], user_info=new)
+    at, before = one.data.users.index([101, 777, 102]), informed.meta['user']
+    assert torch.equal(one.meta['user'][at[:2]], informed.info['user'].encode(new)) and not torch.equal(one.meta['user'][at[0]], before[at[0]])
+    assert torch.equal(one.meta['user'][at[2]], before[at[2]]) and torch.equal(informed.meta['user'], before) and len(before)==41<len(one.meta['user'])==42
+
+
 @pytest.mark.parametrize('call, error, words_', [
     (lambda r: r.add_user(7, info={'height': 3}), KeyError, "`info` must have the columns ['age', 'club'], got 'height'"),
     (lambda r: r.add_user(7, info={'club': 'green'}), KeyError, "1 unknown words in `info['club']`: ['green']"),
