@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from .checks import check_axes, check_range, check_size
 from .show import import_pyplot
 
-if TYPE_CHECKING: import matplotlib.axes, pandas
+if TYPE_CHECKING: import matplotlib.axes, pandas, tqdm.std
 
 # %% ../nbs/04_training.ipynb #3d426473
 def sgd_step(
@@ -349,7 +349,7 @@ def progress_bar(
     total:int, # number of steps
     progress:bool, # show it?
     unit:str='batch', # of a step
-):
+)->'tqdm.std.tqdm':
     "A progress bar; none in tests and where `TQDM_DISABLE` is set, for reproducible outputs"
     with warnings.catch_warnings():
         # Jupyter without widgets shows a text bar instead, which is good enough

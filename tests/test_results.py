@@ -85,6 +85,27 @@ def test_fit_bayes_in_the_field():
         if name not in ('n=2000', 'data=million'): assert ours < min(found[m] for m in PEERS[:-1])
 
 
+def test_the_recommender_in_the_field():
+    "At its defaults: the lowest error in every setting, myFM included; twice the popularity at 80,000, and the best lists everywhere but on the books"
+    rmse, ndcg = ({name: {m: mean(v) for m,v in found.items()} for name,found in field(metric).items()} for metric in ('rmse', 'ndcg@10'))
+    ours, drawn = 'lesson8lib Recommender', 'lesson8lib Recommender, 200 draws'
+    for name,found in rmse.items():
+        others = [v for m,v in found.items() if not m.startswith('lesson8lib') and 'metadata' not in m]
+        assert len(others)>10 and found[ours] < min(others) and found[drawn] < found['myFM, tuned']+.001, name
+        theirs = {m: v for m,v in ndcg[name].items() if not m.startswith('lesson8lib')}
+        assert {m for m,v in theirs.items() if v>=ndcg[name][ours]} == ({'implicit ALS, tuned'} if name=='data=books' else set()), name
+    popular = max(ndcg['n=80000'][m] for m in ('popularity', 'popularity, high ratings'))
+    assert ndcg['n=80000'][ours] > 2*popular and rmse['folds'][ours] < .8788 and rmse['folds'][f'{ours}, metadata'] < .877
+
+
+def test_new_users_and_items_beside_simple_rules():
+    "The gain is beyond half of its 95 % interval, except for new items of which nothing is known"
+    values = {}
+    for r in load('recommender')['results']:
+        if r['metric'] in ('better', 'half'): values.setdefault(tuple(r['setting'][k] for k in ('new', 'known', 'metadata')), {})[r['metric']] = r['value']
+    assert len(values)==12 and {k for k,v in values.items() if v['better']<=v['half']}=={('item', 0, False)}
+
+
 def test_hybrid_in_the_field():
     rmse = {m: mean(v) for m,v in field('rmse')['folds'].items()}
     ours = 'lesson8lib HybridCollab, implicit feedback'

@@ -16,7 +16,7 @@ from torch import nn
 
 from lesson8lib import training
 from lesson8lib.checks import test_same as same
-from lesson8lib.training import evaluate, fit, lr_find
+from lesson8lib.training import evaluate, fit, lr_find, progress_range
 
 SCRIPT = '''
 import signal, torch
@@ -286,6 +286,10 @@ def test_data_go_where_the_model_is(device):
     found = fit(model.to(device).eval(), data, data, epochs=2, seed=0)
     assert found.valid_loss.tolist()==pytest.approx(on_cpu.valid_loss.tolist(), rel=.2)  # dropout draws other numbers there
     same(torch.get_device_module(device).get_rng_state(), state)
+
+
+@pytest.mark.parametrize('progress', [True, False])
+def test_a_range_under_a_bar_is_a_range(progress): assert list(progress_range(3, progress, 'part'))==[0, 1, 2]
 
 
 def test_jupyter_without_widgets_is_not_warned(monkeypatch):
