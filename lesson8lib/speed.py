@@ -38,7 +38,7 @@ def sgd_gradients(
 )->dict[str,Tensor]: # name of a parameter -> its gradient
     """Gradients of the mean squared error, by formula instead of by autograd
 
-    Raises IndexError for indices outside of a vocabulary, TypeError for other models."""
+    Raises IndexError for indices outside of a vocabulary, TypeError for others."""
     _check_model(model)
     users, items, y = _check_ratings((x, y), '', model)
     with torch.no_grad():
@@ -77,7 +77,7 @@ def _check_ratings(data, name:str, model)->tuple[Tensor, Tensor, Tensor]:
 
 # %% ../nbs/44_speed.ipynb #44a00012
 def sgd_pass(users, items, ratings, p, q, n, lr, wd, low, span, ahead, first, last):
-    "One step of SGD for each rating from `first` to `last`; returns the sum of squared errors"
+    "A step of SGD for each rating from `first` to `last`; sum of the squared errors"
     total, width, one = 0., p.shape[1], np.float32(1)
     keep = one-lr*wd
     for k in range(first, last):
@@ -124,7 +124,7 @@ def _teach_prefetch()->None:
         def fetch(table, row):
             start = table.ctypes.data + row*table.strides[0]
             for line in range(0, table.strides[0], 64): fetch_line(start+line)
-        return fetch
+        return inspect.unwrap(fetch)
 
 # %% ../nbs/44_speed.ipynb #44a00014
 @cache
@@ -152,27 +152,6 @@ def aligned_rows(
     raw = np.zeros(n*width+16, np.float32)
     start = -raw.ctypes.data//4%16
     return raw[start:start+n*width].reshape(n, width)
-
-# %% ../nbs/44_speed.ipynb #44a00016
-def _columns(model, side:str)->tuple[Tensor, Tensor, int, int]:
-    "Factors and bias of one side, and the columns of the bias and of the constant 1"
-    factors, bias = getattr(model, f'{side}_factors').data, getattr(model, f'{side}_bias').data
-    n = factors.shape[1]
-    return factors, bias, *((n, n+1) if side=='user' else (n+1, n))
-
-def _pack(model, side:str, rng)->tuple[np.ndarray, np.ndarray]:
-    "All parameters of one side as padded rows in random order, and each one's row"
-    factors, bias, own, ones = _columns(model, side)
-    n, n_factors = factors.shape
-    table, at = aligned_rows(n, n_factors+2), rng.permutation(n)
-    table[at,:n_factors], table[at,own], table[:,ones] = factors.numpy(), bias.numpy(), 1
-    return table, at
-
-def _unpack(model, side:str, table:np.ndarray, at:np.ndarray)->None:
-    "Copy the rows back into the model"
-    factors, bias, own, _ = _columns(model, side)
-    factors.copy_(torch.from_numpy(table[at,:factors.shape[1]]))
-    bias.copy_(torch.from_numpy(table[at,own]))
 
 # %% ../nbs/44_speed.ipynb #44a00017
 class Cells(NamedTuple):
@@ -217,7 +196,7 @@ def fit_sgd(
 
     The number of threads does not change the result. Raises ImportError without numba,
     FloatingPointError when the training loss is NaN or infinite, IndexError for indices
-    outside of a vocabulary. Source: Gemulla and others 2011 (cells); Koren 2009 (step)."""
+    outside of a vocabulary. Sources: Gemulla and others 2011; Koren and others 2009."""
     import pandas as pd
     kernel = compile_kernel()
     epochs, lr, wd, threads = _check_settings(model, epochs, lr, wd, threads)
@@ -226,13 +205,36 @@ def fit_sgd(
     rng = np.random.default_rng(new_generator(seed).initial_seed())
     tables = [_pack(model, side, rng) for side in ('user', 'item')]
     cells = _sort(tables, given, blocks, rng)
-    with ThreadPoolExecutor(threads) as pool, progress_bar(epochs, progress, 'epoch') as bar:
+    bar = progress_bar(epochs, progress, 'epoch')
+    with ThreadPoolExecutor(threads) as pool, bar:
         each = map if threads==1 else pool.map
         steps = _epochs(kernel, cells, tables, model, epochs, lr, wd, each, rng)
         rows = _watch(steps, model, tables, valid, epochs, bar)
-    for side,table in zip(('user', 'item'), tables, strict=True): _unpack(model, side, *table)
+    _unpack_all(model, tables)
     columns = None if rows else ['epoch', 'train_loss']
     return pd.DataFrame(rows, columns=columns).set_index('epoch')
+
+# %% ../nbs/44_speed.ipynb #44a00016
+def _columns(model, side:str)->tuple[Tensor, Tensor, int, int]:
+    "Factors and bias of one side, and the columns of the bias and of the constant 1"
+    factors, bias = getattr(model, f'{side}_factors').data, getattr(model, f'{side}_bias').data
+    n = factors.shape[1]
+    return factors, bias, *((n, n+1) if side=='user' else (n+1, n))
+
+def _pack(model, side:str, rng)->tuple[np.ndarray, np.ndarray]:
+    "All parameters of one side as padded rows in random order, and each one's row"
+    factors, bias, own, ones = _columns(model, side)
+    n, n_factors = factors.shape
+    table, at = aligned_rows(n, n_factors+2), rng.permutation(n)
+    table[at,:n_factors], table[at,own], table[:,ones] = factors.numpy(), bias.numpy(), 1
+    return table, at
+
+def _unpack_all(model, tables)->None:
+    "Copy the rows of both sides back into the model"
+    for side,(table,at) in zip(('user', 'item'), tables, strict=True):
+        factors, bias, own, _ = _columns(model, side)
+        factors.copy_(torch.from_numpy(table[at,:factors.shape[1]]))
+        bias.copy_(torch.from_numpy(table[at,own]))
 
 # %% ../nbs/44_speed.ipynb #44a00019
 def _check_settings(model, epochs, lr, wd, threads)->tuple[int, float, float, int]:
@@ -290,8 +292,7 @@ def _watch(steps, model, tables, valid, epochs:int, bar)->list[dict]:
         for epoch,loss in enumerate(steps):
             row = {'epoch': epoch, 'train_loss': loss}
             if valid is not None:
-                for side,table in zip(('user', 'item'), tables, strict=True):
-                    _unpack(model, side, *table)
+                _unpack_all(model, tables)
                 row['valid_loss'] = evaluate(model, valid)['loss']
             rows.append(row)
             bar.set_postfix({k: f'{v:.4f}' for k,v in row.items() if k!='epoch'})
