@@ -104,6 +104,7 @@ def sgd_pass(users, items, ratings, p, q, n, lr, wd, low, span, ahead, first, la
 def _prefetch(table, row)->None:
     "Ask the processor for a row that is needed soon; does nothing unless compiled"
 
+@cache
 def _teach_prefetch()->None:
     "Tell numba what `_prefetch` is: one of LLVM's instructions, for each cache line of the row"
     from llvmlite import ir
@@ -130,7 +131,7 @@ def _teach_prefetch()->None:
 @cache
 def compile_kernel(
     kernel:Callable=sgd_pass, # a function of numbers and NumPy arrays
-)->Callable: # the same function, compiled at its first call; other threads run beside it
+)->Callable: # the same function, compiled at its first call
     "Compile a function with numba. Raises ImportError without numba"
     if find_spec('numba') is None:
         raise ImportError("compiled SGD needs numba: pip install 'lesson8lib[fast]'")
@@ -185,7 +186,8 @@ def fit_sgd(
     train:Sequence[Tensor], # user and item indices, Int (n, 2); ratings, Float (n)
     valid:Sequence[Tensor]|None=None, # the same for validation
     epochs:int=20, # passes over all ratings
-    lr:float=.02, # learning rate of the first epoch; annealed along a cosine
+    # learning rate of the first epoch, for about five stars; annealed along a cosine
+    lr:float=.02,
     wd:float=.2, # weight decay: a step at rate r multiplies the two rows by 1-r·wd
     blocks:int|None=None, # the grid has blocks × blocks cells; chosen by size if None
     threads:int|None=None, # at most `blocks` are of use; PyTorch's number if None

@@ -282,6 +282,15 @@ def test_rows_fill_cache_lines(n_columns):
     assert rows.shape[1]%16==0 and 0<=rows.shape[1]-n_columns<16 and rows.ctypes.data%64==0 and not rows.any()
 
 
+def test_the_unit_of_the_ratings():
+    "A scale twice as wide, a quarter of the learning rate, four times the weight decay: the same numbers, since powers of two are exact"
+    x, y = ratings()
+    a, b = (DotProductBias(30, 20, 5, y_range, new_generator(0)) for y_range in ((0, 5.5), (0, 11)))
+    fit_sgd(a, (x, y), seed=0, **quiet)
+    fit_sgd(b, (x, 2*y), lr=.02/4, wd=.2*4, seed=0, **quiet)
+    same(list(a.parameters()), list(b.parameters()), rtol=1e-5, atol=1e-6)
+
+
 def test_two_fits_at_once():
     "From two threads, on two models"
     data = ratings(2000)
