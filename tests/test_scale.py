@@ -1,0 +1,222 @@
+"Ratings from Parquet, factors divided among processes, and training that survives kill -9"
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+
+pa = pytest.importorskip('pyarrow')
+pq = pytest.importorskip('pyarrow.parquet')
+
+from lesson8lib.collab import DotProductBias  # noqa: E402 (only where pyarrow is installed)
+from lesson8lib.scale import ParquetRatings, index_parquet, shard_factors  # noqa: E402
+
+
+def write(path, n=1000, group=70, seed=0, **columns):
+    "Ratings that can be told apart: the user is the row"
+    table = {'user': pa.array(range(n), pa.int32()), 'item': pa.array([i % 7 for i in range(n)], pa.int32()),
+             'rating': pa.array([float(i % 5) for i in range(n)], pa.float32())} | columns
+    pq.write_table(pa.table(table), path, row_group_size=group)
+    return path
+
+def epoch(ratings): return [(x.clone(), y.clone()) for x,y in ratings]
+
+def users(batches): return torch.cat([x[:,0] for x,_ in batches]).tolist()
+
+def same(a, b): return len(a)==len(b) and all(torch.equal(s, t) for left,right in zip(a, b, strict=True) for s,t in zip(left, right, strict=True))
+
+@pytest.mark.parametrize('bs, pool', [(64, 8), (1, 3), (1000, 1), (333, 2), (5000, 100)])
+def test_an_epoch_has_each_rating_once(tmp_path, bs, pool):
+    ratings = ParquetRatings(write(tmp_path/'r.parquet'), bs, pool=pool)
+    first, second = epoch(ratings), epoch(ratings)
+    for batches in (first, second):
+        assert sorted(users(batches))==list(range(1000))
+        assert len(batches)==len(ratings) and {len(y) for _,y in batches[:-1]}<={bs}
+        assert all(x.dtype==torch.int64 and y.dtype==torch.float32 and torch.equal(x[:,0]%7, x[:,1]) and torch.equal((x[:,0]%5).float(), y)
+                   for x,y in batches)
+    assert users(first)!=users(second)
+    assert users(first)==users(epoch(ParquetRatings(tmp_path/'r.parquet', bs, pool=pool)))
+    assert users(first)!=users(epoch(ParquetRatings(tmp_path/'r.parquet', bs, pool=pool, seed=1)))
+
+@pytest.mark.parametrize('world', [2, 3, 7])
+def test_ranks_divide_an_epoch_into_equal_parts(tmp_path, world):
+    write(tmp_path/'r.parquet')
+    ranks = [ParquetRatings(tmp_path/'r.parquet', 10, rank=r, world=world) for r in range(world)]
+    seen = set()
+    for _ in range(6):
+        parts = [epoch(r) for r in ranks]
+        assert {len(p) for p in parts}=={len(ranks[0])}
+        assert {len(users(p)) for p in parts}=={1000//world}
+        together = [u for p in parts for u in users(p)]
+        assert len(set(together))==len(together)  # no rating twice
+        seen |= set(together)
+    assert len(seen)==1000  # what one epoch leaves out, another has
+
+@pytest.mark.parametrize('start, at', [(0, 0), (0, 1), (0, 13), (1, 9), (2, 25), (1, 26)])
+def test_resume_gives_the_same_batches(tmp_path, start, at):
+    whole = ParquetRatings(write(tmp_path/'r.parquet'), 39, pool=2, seed=3)
+    epochs = [epoch(whole) for _ in range(4)]
+    stopped = ParquetRatings(tmp_path/'r.parquet', 39, pool=2, seed=3)
+    for _ in range(start): epoch(stopped)
+    running = iter(stopped)
+    for _ in range(at): next(running)
+    again = ParquetRatings(tmp_path/'r.parquet', 39, pool=2, seed=3)
+    again.load_state_dict(stopped.state_dict())
+    assert same(epoch(again), epochs[start][at:])
+    assert same(epoch(again), epochs[start+1])
+
+def test_a_folder_is_one_table_and_row_groups_of_any_size_do(tmp_path):
+    for k,(n,group) in enumerate([(10, 3), (500, 500), (1, 1)]):
+        write(tmp_path/f'{k}.parquet', n, group, user=pa.array([1000*k+i for i in range(n)], pa.int64()))
+    ratings = ParquetRatings(tmp_path, 50)
+    expected = [1000*k+i for k,n in enumerate((10, 500, 1)) for i in range(n)]
+    assert sorted(users(ratings))==expected and ratings.n_ratings==511
+
+def test_a_pool_mixes_its_row_groups(tmp_path):
+    "Row groups of one user each: a batch has ratings of about as many users as the pool has row groups"
+    write(tmp_path/'r.parquet', 6400, 100, user=pa.array([i//100 for i in range(6400)], pa.int32()))
+    def mixed(pool): return sum(len(x[:,0].unique()) for x,_ in ParquetRatings(tmp_path/'r.parquet', 100, pool=pool))/64
+    assert mixed(1)==1 and mixed(8)>7.9 and mixed(64)>45
+
+@pytest.mark.parametrize('call, error, says', [
+    (lambda p: ParquetRatings(p, 0), ValueError, '`bs` must be an integer of at least 1, got 0'),
+    (lambda p: ParquetRatings(p, 5, pool=0), ValueError, '`pool` must be'),
+    (lambda p: ParquetRatings(p, 5, rank=2, world=2), ValueError, r'`rank` must be an integer in \[0, 2\), got 2'),
+    (lambda p: ParquetRatings(p, 5, world=1001), ValueError, 'at least one row for each rank, got 1000 rows for 1001 ranks'),
+    (lambda p: ParquetRatings(p.with_name('no'), 5), FileNotFoundError, '`path` must be a Parquet file'),
+    (lambda p: ParquetRatings(p, 5, user='who'), KeyError, "`user` must be a column of r.parquet .*got 'who'"),
+    (lambda p: ParquetRatings(p, 5, item='title'), TypeError, '`item` must be a column of integer indices: `index_parquet` makes them of any IDs, got string'),
+    (lambda p: ParquetRatings(p, 5, rating='title'), TypeError, '`rating` must be a column of numbers, got string'),
+    (lambda p: list(ParquetRatings(p, 5, rating='holes')), ValueError, "got 1 missing in column 'holes'"),
+])
+def test_refusals(tmp_path, call, error, says):
+    path = write(tmp_path/'r.parquet', title=pa.array(['a']*1000), holes=pa.array([1.]*999+[None]))
+    with pytest.raises(error, match=says): call(path)
+
+def test_another_state_is_refused(tmp_path):
+    path = write(tmp_path/'r.parquet')
+    state = ParquetRatings(path, 10).state_dict()
+    with pytest.raises(ValueError, match='`state` must be of the same ratings and settings, with bs=20, got 10'): ParquetRatings(path, 20).load_state_dict(state)
+    write(path, 999)
+    with pytest.raises(ValueError, match='with n_ratings=999, got 1000'): ParquetRatings(path, 10).load_state_dict(state)
+
+def test_without_pyarrow(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pyarrow', None)
+    with pytest.raises(ImportError, match=r"pip install 'lesson8lib\[scale\]'"): ParquetRatings(write(tmp_path/'r.parquet'), 5)
+
+def test_an_import_of_the_module_loads_neither_pyarrow_nor_distributed_checkpoints():
+    code = 'import sys, torch, lesson8lib.scale; assert not {"pyarrow", "torch.distributed.checkpoint", "torch.distributed.tensor", "pandas"} & set(sys.modules)'
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+# ---- IDs become indices
+@pytest.mark.parametrize('kind', ['int', 'str'])
+def test_index_parquet(tmp_path, kind):
+    g = torch.Generator().manual_seed(0)
+    who, what = (torch.randint(0, 40, (900,), generator=g).tolist() for _ in range(2))
+    who = [w*1000 for w in who] if kind=='int' else [f'user {w}' for w in who]
+    stars = [float(i % 5) for i in range(900)]
+    source = tmp_path/'source'
+    source.mkdir()
+    for k in range(3):
+        part = slice(300*k, 300*k+300)
+        pq.write_table(pa.table({'who': who[part], 'what': what[part], 'stars': stars[part], 'when': [0]*300}), source/f'{k}.parquet', row_group_size=91)
+    users, items = index_parquet(source, tmp_path/'r.parquet', 'who', 'what', 'stars', rows=64)
+    assert users.decode(torch.arange(1, len(users)))==sorted(set(who)) and items.kind=='item'
+    table = pq.read_table(tmp_path/'r.parquet')
+    assert users.decode(torch.tensor(table['user'].to_numpy()))==who and items.decode(torch.tensor(table['item'].to_numpy()))==what
+    assert table['rating'].to_pylist()==stars and [table[c].type for c in ('user', 'rating')]==[pa.int32(), pa.float32()]
+    assert pq.read_metadata(tmp_path/'r.parquet').row_group(0).num_rows<=64
+
+@pytest.mark.parametrize('columns, error, says', [
+    ({'user': [1, None]}, ValueError, "`user` must be a column without gaps, got 1 missing in 'user'"),
+    ({'item': [1.5, 2]}, TypeError, '`item` must be all str or all int'),
+    ({'rating': [1, float('nan')]}, ValueError, "`rating` must be a column of finite numbers, got 1 others in 'rating'"),
+    ({'rating': [1, None]}, ValueError, '`rating` must be a column of finite numbers, got 1'),
+])
+def test_index_parquet_leaves_nothing_behind_after_an_error(tmp_path, columns, error, says):
+    pq.write_table(pa.table({'user': [1, 2], 'item': [1, 2], 'rating': [1., 2.]} | columns), tmp_path/'r.parquet')
+    with pytest.raises(error, match=says): index_parquet(tmp_path/'r.parquet', tmp_path/'indexed.parquet')
+    assert [p.name for p in tmp_path.iterdir()]==['r.parquet']
+
+def test_index_parquet_names_a_missing_column(tmp_path):
+    with pytest.raises(KeyError, match="`source` must have the column 'who': r.parquet has user, item, rating"):
+        index_parquet(write(tmp_path/'r.parquet'), tmp_path/'x', user='who')
+
+# ---- Several processes
+HEAD = '''
+import os, sys
+from pathlib import Path
+import torch, torch.distributed as dist
+from torch.distributed.tensor.experimental import implicit_replication
+from lesson8lib.collab import DotProductBias
+from lesson8lib.scale import *
+from lesson8lib.training import fit, new_generator
+torch.set_num_threads(1)
+rank, world, folder = int(os.environ['RANK']), int(os.environ['WORLD_SIZE']), Path(sys.argv[1])
+dist.init_process_group('gloo', init_method=f'file://{folder}/store{world}', rank=rank, world_size=world)
+g = torch.Generator().manual_seed(1)
+x = torch.stack([torch.randint(0, n, (3000,), generator=g) for n in (300, 100)], 1)
+y = torch.randint(1, 6, (3000,), generator=g).float()
+def new(n_factors): return DotProductBias(300, 100, n_factors, generator=new_generator(0))
+'''
+
+def ranks(code, folder, world=2):
+    "Run a script in `world` processes; each may use what HEAD defines"
+    file = folder/'script.py'
+    file.write_text(HEAD + textwrap.dedent(code), encoding='utf-8')
+    env = os.environ | {'WORLD_SIZE': str(world), 'OMP_NUM_THREADS': '1'}
+    started = [subprocess.Popen([sys.executable, file, folder], env=env | {'RANK': str(r)}, stderr=subprocess.PIPE, encoding='utf-8') for r in range(world)]
+    for p in started:
+        try: errors = p.communicate(timeout=120)[1]
+        except subprocess.TimeoutExpired:
+            for q in started: q.kill()
+            raise
+        assert p.returncode==0, errors
+
+def test_two_processes_train_as_one(tmp_path):
+    "An uneven number of factors, `fit` unchanged: the losses of all steps differ by at most 1e-6, and a step moves 4 bytes for each rating"
+    ranks('''
+    def train(model):
+        losses = []
+        def mse(pred, target):
+            loss = ((pred-target)**2).mean()
+            losses.append(loss.item())
+            return loss
+        history = fit(model, (x, y), (x[:500], y[:500]), mse, epochs=2, bs=100, seed=0, progress=False)
+        return losses, history
+    for n_factors in (50, 49):
+        losses, history = train(new(n_factors))
+        model = shard_factors(new(n_factors))
+        with implicit_replication():
+            with CommBytes() as moved: shared, both = train(model)
+        assert len(losses)==62 and max(abs(a-b) for a,b in zip(losses, shared, strict=True))<=1e-6
+        assert (history-both).abs().max().max()<=1e-6
+        assert model.user_factors.to_local().shape[1]==(25 if rank==0 else n_factors-25)
+        assert model.user_bias.to_local().shape==(300,)
+        # 30 batches in each of two epochs, and 500 ratings of validation after each
+        assert moved.calls==62 and moved.n==4*2*(3000+500), (moved.calls, moved.n)
+    ''', tmp_path)
+
+def test_a_table_drawn_in_pieces_is_that_of_a_single_process(tmp_path):
+    ranks('''
+    import lesson8lib.scale
+    for chunk,n_users,n_factors in ((2**22, 300, 50), (320, 300, 49), (64, 301, 3), (16, 97, 2), (48, 33, 7)):
+        lesson8lib.scale._chunk = chunk
+        whole = DotProductBias(n_users, 100, n_factors, generator=new_generator(5))
+        with torch.device('meta'): parts = DotProductBias(n_users, 100, n_factors)
+        shard_factors(parts, generator=new_generator(5))
+        for a,b in zip(whole.parameters(), parts.parameters(), strict=True): assert torch.equal(a, b.full_tensor()), (chunk, a.shape)
+    ''', tmp_path)
+
+def test_shard_factors_refuses(tmp_path, words):
+    with pytest.raises(ValueError, match='`mesh` needs a process group, got none'): shard_factors(DotProductBias(5, 5, 4))
+    with pytest.raises(TypeError, match='`model` must be a DotProductBias, got Linear'): shard_factors(torch.nn.Linear(2, 2))
+    ranks('''
+    import jaxtyping
+    for model,generator,says in ((new(1), None, 'must have factors for each of 2 processes, got 1'), (new(4), new_generator(0), 'must be a generator for')):
+        try: shard_factors(model, generator=generator)
+        except ValueError as e: assert says in str(e), e
+        else: raise AssertionError(says)
+    ''', tmp_path)
