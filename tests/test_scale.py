@@ -2,6 +2,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 import pytest
@@ -155,7 +156,7 @@ from lesson8lib.scale import *
 from lesson8lib.training import fit, new_generator
 torch.set_num_threads(1)
 rank, world, folder = int(os.environ['RANK']), int(os.environ['WORLD_SIZE']), Path(sys.argv[1])
-dist.init_process_group('gloo', init_method=f'file://{folder}/store{world}', rank=rank, world_size=world)
+dist.init_process_group('gloo', init_method=os.environ['STORE'], rank=rank, world_size=world)
 g = torch.Generator().manual_seed(1)
 x = torch.stack([torch.randint(0, n, (3000,), generator=g) for n in (300, 100)], 1)
 y = torch.randint(1, 6, (3000,), generator=g).float()
@@ -166,7 +167,8 @@ def ranks(code, folder, world=2):
     "Run a script in `world` processes; each may use what HEAD defines"
     file = folder/'script.py'
     file.write_text(HEAD + textwrap.dedent(code), encoding='utf-8')
-    env = os.environ | {'WORLD_SIZE': str(world), 'OMP_NUM_THREADS': '1'}
+    store = tempfile.mktemp(dir=folder)  # a new one for each run
+    env = os.environ | {'WORLD_SIZE': str(world), 'OMP_NUM_THREADS': '1', 'STORE': f'file://{store}'}
     started = [subprocess.Popen([sys.executable, file, folder], env=env | {'RANK': str(r)}, stderr=subprocess.PIPE, encoding='utf-8') for r in range(world)]
     for p in started:
         try: errors = p.communicate(timeout=120)[1]
@@ -220,3 +222,109 @@ def test_shard_factors_refuses(tmp_path, words):
         except ValueError as e: assert says in str(e), e
         else: raise AssertionError(says)
     ''', tmp_path)
+
+def test_checkpoints_are_read_by_any_number_of_processes(tmp_path):
+    "2 → 1 → 2 processes: parameters and optimizer to 2e-7 those of a single run, and to the bit those that were saved"
+    first = '''
+    from lesson8lib.scale import Checkpoint
+    class Stop(Exception): pass
+    def run(model, stop):
+        checkpoint = Checkpoint(folder/'saved', every=7)
+        def on_step(state):
+            checkpoint(state)
+            if state.step==stop: raise Stop
+        train = x, y
+        with implicit_replication():
+            try: return fit(model, train, (x[:500], y[:500]), epochs=3, bs=100, seed=0, progress=False, on_step=on_step)
+            except Stop: pass
+    '''
+    ranks(first + '''
+    run(shard_factors(new(49)), 24)  # in the first epoch, saved after 21 steps
+    ''', tmp_path)
+    assert [p.name for p in sorted((tmp_path/'saved').iterdir())]==['step-000000014', 'step-000000021']
+    ranks(first + '''
+    run(new(49), 40)  # in the second one
+    ''', tmp_path, world=1)
+    ranks(first + '''
+    model = shard_factors(new(49))
+    history = run(model, -1)
+    whole = new(49)
+    expected = fit(whole, (x, y), (x[:500], y[:500]), epochs=3, bs=100, seed=0, progress=False)
+    assert (history-expected).abs().max().max()<=2e-7
+    for a,b in zip(model.parameters(), whole.parameters(), strict=True): torch.testing.assert_close(a.full_tensor(), b, atol=2e-7, rtol=0)
+    ''', tmp_path)
+
+KILLED = '''
+import json, os, signal, sys, time
+from pathlib import Path
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint, torch.distributed.tensor.experimental
+from lesson8lib.collab import DotProductBias
+from lesson8lib.scale import *
+from lesson8lib.scale import _mixed
+from lesson8lib.training import fit, new_generator
+torch.set_num_threads(1)
+folder, world = Path(sys.argv[1]), int(sys.argv[2])
+
+def train(rank, attempt, kill):
+    "A run that kills itself: before step `kill`, or (if negative) while it writes the checkpoint after step -kill"
+    if world>1: dist.init_process_group('gloo', init_method=f'file://{folder}/store{attempt}', rank=rank, world_size=world)
+    model = DotProductBias(300, 100, 9, generator=new_generator(0))
+    if world>1: shard_factors(model)
+    checkpoint = Checkpoint(folder/'saved', every=5)
+    def on_step(state):
+        if state.step==-kill and rank==0:
+            import lesson8lib.scale
+            lesson8lib.scale._replace_folder = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+        checkpoint(state)
+        if state.step==kill and rank==world-1: os.kill(os.getpid(), signal.SIGKILL)
+        path.append(state.step)
+    path = []
+    ratings = ParquetRatings(folder/'r.parquet', 100, pool=2)
+    with _mixed(world>1): history = fit(model, ratings, epochs=3, seed=0, progress=False, on_step=on_step if kill is not None else None)
+    whole = [p.full_tensor() if world>1 else p.detach() for p in model.parameters()]
+    if rank==0: torch.save({'history': history.train_loss.tolist(), 'parameters': whole, 'path': path}, folder/f'result{attempt}')
+    if world>1: dist.destroy_process_group()
+
+def start(attempt, kill):
+    "As torchrun does: the processes of a run end together. Forked, so that each starts at once"
+    children = {}
+    for rank in range(world):
+        if not (pid := os.fork()):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the others complain
+            status = 1
+            try:
+                train(rank, attempt, kill)
+                status = 0
+            finally: os._exit(status)
+        children[pid] = rank
+    ends = []
+    while children:
+        pid, status = os.wait()
+        children.pop(pid, None)
+        ends.append(status)
+        if status:
+            for other in children: os.kill(other, signal.SIGKILL)
+    return ends
+
+start('undisturbed', None)
+kills = json.loads(sys.argv[3])
+for k,kill in enumerate(kills): assert signal.SIGKILL in start(k, kill), f'attempt {k} was not killed'
+assert start('last', 10**9)==[0]*world
+a, b = (torch.load(folder/f'result{name}') for name in ('undisturbed', 'last'))
+assert a['history']==b['history'], (a['history'], b['history'])
+assert all(map(torch.equal, a['parameters'], b['parameters']))
+assert b['path'][0]==max(abs(k) for k in kills)//5*5 - 5*(max(kills, key=abs)<0), b['path'][0]
+'''
+
+@pytest.mark.parametrize('world', [1, 2])
+def test_killed_ten_times_the_numbers_are_those_of_an_undisturbed_run(tmp_path, world):
+    "kill -9 at ten random steps, some of them while a checkpoint is written, at times the same step again: equal to the bit"
+    write(tmp_path/'r.parquet', 2000, 90, item=pa.array([i % 100 for i in range(2000)], pa.int32()), user=pa.array([i*7 % 300 for i in range(2000)], pa.int32()))
+    g = torch.Generator().manual_seed(world)
+    kills = sorted(torch.randint(1, 60, (7,), generator=g).tolist() + [-10, -20, -35], key=abs)
+    (tmp_path/'killed.py').write_text(KILLED, encoding='utf-8')
+    done = subprocess.run([sys.executable, tmp_path/'killed.py', tmp_path, str(world), str(kills)], capture_output=True, encoding='utf-8', timeout=300, env=os.environ | {'OMP_NUM_THREADS': '1'})
+    assert done.returncode==0, done.stderr[-3000:]
+    assert not list((tmp_path/'saved').glob('.*'))
