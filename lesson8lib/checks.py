@@ -1,6 +1,6 @@
 """Reject bad input with an error that names the argument, and compare two tensors without being misled
 
-Input validation and strict comparison: `check_axes`, `check_range`, `check_size`, `check_interval`, `check_list`, `check_pair`, `check_index`, `check_table`, `check_column`, `check_numbers`, `check_kind`, `as_table`, `unknown_names`, `test_same`, `test_same_fn`. PyTorch equivalent of the last two: `torch.testing.assert_close`.
+Input validation and strict comparison: `check_axes`, `check_range`, `check_size`, `check_interval`, `check_list`, `check_pair`, `check_index`, `indices_checked`, `check_table`, `check_column`, `check_numbers`, `check_kind`, `as_table`, `unknown_names`, `test_same`, `test_same_fn`. PyTorch equivalent of the last two: `torch.testing.assert_close`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/checks.html.md"""
 
@@ -8,14 +8,17 @@ Docs: https://lesson8lib.github.io/lesson8lib/checks.html.md"""
 
 # %% auto #0
 __all__ = ['test_same', 'test_same_fn', 'check_axes', 'check_range', 'check_size', 'check_interval', 'check_list', 'check_pair',
-           'check_index', 'unknown_names', 'holds_times', 'check_column', 'as_table', 'check_table', 'levels',
-           'holds_numbers', 'check_numbers', 'merges_in_float32', 'check_kind', 'warn_of_numbers', 'under_autocast']
+           'indices_checked', 'check_index', 'unknown_names', 'holds_times', 'check_column', 'as_table', 'check_table',
+           'levels', 'holds_numbers', 'check_numbers', 'merges_in_float32', 'check_kind', 'warn_of_numbers',
+           'under_autocast']
 
 # %% ../nbs/00_checks.ipynb #9457c4a7
 import math
 import re
 import warnings
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral, Number, Real
 from typing import TYPE_CHECKING
 
@@ -219,15 +222,27 @@ def check_pair(
     return pair
 
 # %% ../nbs/00_checks.ipynb #429b4309
+_already_checked = ContextVar('already_checked', default=False)
+
+@contextmanager
+def indices_checked()->Iterator[None]:
+    """Within `with`, `check_index` does not look at the values
+
+    For loops whose inputs were checked before: reading a value from a GPU waits for it."""
+    token = _already_checked.set(True)
+    try: yield
+    finally: _already_checked.reset(token)
+
 def _outside(index:Tensor, n:int)->Tensor|None:
     "The indices outside of 0 … n-1; None if there are none or values cannot be read"
-    if torch.compiler.is_compiling() or not index.numel(): return None
+    if torch.compiler.is_compiling() or not index.numel() or _already_checked.get(): return None
     try:
         low, high = index.aminmax()
         if low>=0 and high<n: return None
         return index[(index<0) | (index>=n)]
     # the meta device, torch.export, torch.func.vmap: PyTorch itself cannot read values there
     except RuntimeError: return None
+
 
 # %% ../nbs/00_checks.ipynb #4dbb5223
 def check_index(

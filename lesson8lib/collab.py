@@ -184,6 +184,12 @@ class DotProduct(nn.Module):
         self.user_factors = create_params(n_users, n_factors, generator=generator)
         self.item_factors = create_params(n_items, n_factors, generator=generator)
 
+    def check_inputs(self,
+        x:Integer[Tensor, 'b 2'], # indices of users and items
+    )->None:
+        "Raises IndexError for an index out of range; `fit` calls it once for all rows"
+        split_pairs(x, len(self.user_factors), len(self.item_factors))
+
     def forward(self,
         x:Integer[Tensor, 'b 2'], # a user index and an item index in each row
     )->Float[Tensor, ' b']: # ratings
@@ -219,6 +225,12 @@ class DotProductBias(nn.Module):
         self.user_bias = create_params(n_users, generator=generator)
         self.item_factors = create_params(n_items, n_factors, generator=generator)
         self.item_bias = create_params(n_items, generator=generator)
+
+    def check_inputs(self,
+        x:Integer[Tensor, 'b 2'], # indices of users and items
+    )->None:
+        "Raises IndexError for an index out of range; `fit` calls it once for all rows"
+        split_pairs(x, len(self.user_factors), len(self.item_factors))
 
     def forward(self,
         x:Integer[Tensor, 'b 2'], # a user index and an item index in each row

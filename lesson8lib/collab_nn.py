@@ -71,6 +71,12 @@ class CollabNN(nn.Module):
         sizes = [users[1]+items[1], *layers, 1]
         self.layers = dense_layers(sizes, use_bn, p, generator)
 
+    def check_inputs(self,
+        x:Integer[Tensor, 'b 2'], # indices of users and items
+    )->None:
+        "Raises IndexError for an index out of range; `fit` calls it once for all rows"
+        split_pairs(x, len(self.user_factors), len(self.item_factors))
+
     def forward(self,
         x:Integer[Tensor, 'b 2'], # indices of users and items
     )->Float[Tensor, ' b']: # ratings

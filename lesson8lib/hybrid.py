@@ -250,6 +250,12 @@ class HybridCollab(nn.Module):
         sizes = [2*n_factors, n_hidden, 1]
         self.net = dense_layers(sizes, False, p, generator) if n_hidden else None
 
+    def check_inputs(self,
+        x:Integer[Tensor, 'b 2'], # indices of users and items
+    )->None:
+        "Raises IndexError for an index out of range; `fit` calls it once for all rows"
+        split_pairs(x, len(self.users.own), len(self.items.own))
+
     def forward(self,
         x:Integer[Tensor, 'b 2'], # indices of users and items
     )->Float[Tensor, ' b']: # ratings

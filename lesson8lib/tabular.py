@@ -467,12 +467,21 @@ class TabularModel(nn.Module):
         x_cat:Integer[Tensor, 'b c'], # category indices, a column for each embedding
     )->Float[Tensor, 'b e']: # their embeddings, side by side
         "Look up each column in its embedding. Raises IndexError for unknown indices"
-        check_axes(x_cat, f'b {len(self.embeds)}', 'x_cat', kind='int')
-        rows = []
-        for i,embedding in enumerate(self.embeds):
-            index = check_index(x_cat[:,i], len(embedding.weight), f'x_cat[:,{i}]')
-            rows.append(embedding.weight[index])  # (b) -> (b, dim)
+        columns = zip(self.embeds, self._check_columns(x_cat), strict=True)
+        rows = [embedding.weight[index] for embedding,index in columns]  # (b, dim)
         return torch.cat(rows, 1)  # (b, e)
+
+    def _check_columns(self, x_cat)->list[Tensor]:
+        check_axes(x_cat, f'b {len(self.embeds)}', 'x_cat', kind='int')
+        return [check_index(x_cat[:,i], len(embedding.weight), f'x_cat[:,{i}]')
+                for i,embedding in enumerate(self.embeds)]
+
+    def check_inputs(self,
+        x_cat:Integer[Tensor, 'b c'], # category indices
+        x_cont:Float[Tensor, 'b k']|None=None, # continuous columns; not checked here
+    )->None:
+        "Raises IndexError for unknown indices; `fit` calls this once, for all rows"
+        if len(self.embeds): self._check_columns(x_cat)
 
     def forward(self,
         x_cat:Integer[Tensor, 'b c'], # category indices, a column for each embedding

@@ -37,6 +37,9 @@ for optimizer in (optimizers.SGD(net_parameters := list(nn.Linear(3, 1).paramete
 # layers, mixed with PyTorch's
 net = nn.Sequential(convolution.Conv2d(1, 4, 3, padding='same'), nn.ReLU(), dropout.Dropout(.1), pooling.AdaptiveConcatPool2d(1), nn.Flatten(), nn.Linear(8, 6))
 history: pd.DataFrame = training.fit(net, (pixels, labels), loss=nn.functional.cross_entropy, epochs=1, bs=3, progress=False)
+steps: list[int] = []
+def note(state: training.FitState) -> None: steps.append(state.step)
+training.fit(net, [(pixels, labels)], loss=nn.functional.cross_entropy, epochs=2, progress=False, on_step=note)
 digits = data.Digits(pixels[:,0], labels)
 logits: Tensor = cnn.SmallCNN(channels=(4, 8), n_out=6).eval()(digits.images)
 scores: Tensor = activations.MLP(activations.mish, (784, 20, 6))(pixels.flatten(1))
