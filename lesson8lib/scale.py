@@ -600,7 +600,7 @@ def _check_same_run(args)->None:
             wish = f'`--checkpoint` must be a new folder, or that of a run with {name} {own[name]}'
             raise ValueError(f'{wish}, got one with {value}')
 
-# %% ../nbs/45_scale.ipynb #9e61f30f
+# %% ../nbs/45_scale.ipynb #df9f2f41
 def _prepared(args)->tuple[Path, Vocab, Vocab, tuple[float, float]]:
     "Indexed ratings, IDs and range of ratings; made by the first process, once"
     ratings, names = args.checkpoint/'ratings.parquet', args.checkpoint/'names.safetensors'
@@ -618,7 +618,7 @@ def _prepared(args)->tuple[Path, Vocab, Vocab, tuple[float, float]]:
     about, tensors = load_tensors(names, 'names')
     users, items = (Vocab(unpack_names({k[2:]: t for k,t in tensors.items() if k[0]==side}),
                           kind, sort=False) for side,kind in (('u', 'user'), ('i', 'item')))
-    return ratings, users, items, about['range']
+    return ratings, users, items, tuple(about['range'])
 
 def _range(path:Path)->tuple[float, float]:
     "Lowest and highest rating, from the statistics of the row groups"

@@ -12,7 +12,8 @@ pa = pytest.importorskip('pyarrow')
 pq = pytest.importorskip('pyarrow.parquet')
 
 from lesson8lib.collab import DotProductBias  # noqa: E402 (only where pyarrow is installed)
-from lesson8lib.scale import ParquetRatings, index_parquet, shard_factors  # noqa: E402
+from lesson8lib.recommender import Recommender  # noqa: E402
+from lesson8lib.scale import ParquetRatings, index_parquet, load_model, main, shard_factors  # noqa: E402
 
 
 def write(path, n=1000, group=70, seed=0, **columns):
@@ -328,3 +329,52 @@ def test_killed_ten_times_the_numbers_are_those_of_an_undisturbed_run(tmp_path, 
     done = subprocess.run([sys.executable, tmp_path/'killed.py', tmp_path, str(world), str(kills)], capture_output=True, encoding='utf-8', timeout=300, env=os.environ | {'OMP_NUM_THREADS': '1'})
     assert done.returncode==0, done.stderr[-3000:]
     assert not list((tmp_path/'saved').glob('.*'))
+
+# ---- The command
+def raw_ratings(path, n=3000):
+    g = torch.Generator().manual_seed(0)
+    who, what = (torch.randint(0, m, (n,), generator=g) for m in (50, 30))
+    stars = 1 + (who*7 % 3 + what*5 % 3 + torch.randint(0, 2, (n,), generator=g)).float().clamp(max=4)
+    pq.write_table(pa.table({'who': [f'user {i}' for i in who.tolist()], 'what': what.tolist(), 'stars': stars.tolist()}), path)
+    return path, ['--user', 'who', '--item', 'what', '--rating', 'stars', '--factors', '5', '--epochs', '3', '--bs', '50', '--every', '20']
+
+def test_main_writes_a_recommender(tmp_path, capsys):
+    path, options = raw_ratings(tmp_path/'r.parquet')
+    main([str(path), str(tmp_path/'films'), *options])
+    ours = Recommender.load(tmp_path/'films')
+    assert len(ours.users)==50 and set(ours.items)==set(range(30)) and ours.n_factors==5 and ours.user=='who'
+    table = pq.read_table(path).to_pandas()
+    assert (ours.predict(table)-table.stars).std()<.8*table.stars.std()
+    assert len(ours.recommend('user 3', 5))>0 and ours.predict(table[:1].assign(what=99), unknown='na').notna().all()
+    assert 'train_loss' in capsys.readouterr().out
+    saved = sorted(p.name for p in (tmp_path/'films.checkpoint').glob('step-*'))
+    assert saved==['step-000000160', 'step-000000180']
+    main([str(path), str(tmp_path/'again'), *options, '--checkpoint', str(tmp_path/'films.checkpoint'), '--save', 'factors'])  # nothing is left to train
+    model, users, items = load_model(tmp_path/'again')
+    assert users==ours.data.users and items==ours.data.items
+    torch.testing.assert_close(model.user_factors[1:], ours.model.user_factors[1:])
+    with pytest.raises(ValueError, match='`--checkpoint` must be a new folder, or that of a run with bs 60, got one with 50'):
+        main([str(path), str(tmp_path/'other'), *options, '--bs', '60', '--checkpoint', str(tmp_path/'films.checkpoint')])
+    with pytest.raises(ValueError, match='a saved factors'): load_model(tmp_path/'films')
+
+def test_torchrun_restarts_a_killed_process(tmp_path):
+    "A process is killed in the first run and in the second; the third goes on, to the factors of a single process"
+    path, options = raw_ratings(tmp_path/'r.parquet')
+    script = tmp_path/'script.py'
+    script.write_text(textwrap.dedent('''
+    import os, signal, sys
+    from lesson8lib import scale
+    attempt, whole = int(os.environ['TORCHELASTIC_RESTART_COUNT']), scale.Checkpoint.__call__
+    def call(self, state):
+        whole(self, state)
+        if attempt<2 and state.step==(33, 107)[attempt] and os.environ['RANK']==str(attempt): os.kill(os.getpid(), signal.SIGKILL)
+        if attempt: assert state.step>=(0, 20, 100)[attempt]
+    scale.Checkpoint.__call__ = call
+    scale.main()
+    '''), encoding='utf-8')
+    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2', '--max-restarts', '2']
+    done = subprocess.run([*command, script, path, tmp_path/'two', *options, '--save', 'factors'], capture_output=True, encoding='utf-8', timeout=300,
+                          env=os.environ | {'OMP_NUM_THREADS': '1', 'TQDM_DISABLE': '1', 'TORCH_DISABLE_SHARE_RDZV_TCP_STORE': '1'})
+    assert done.returncode==0, done.stderr[-3000:]
+    main([str(path), str(tmp_path/'one'), *options, '--save', 'factors'])
+    for a,b in zip(*(load_model(tmp_path/name)[0].parameters() for name in ('one', 'two')), strict=True): torch.testing.assert_close(a, b, atol=1e-6, rtol=0)
