@@ -31,7 +31,7 @@ Modules:
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
 - `lesson8lib.recommender`: Recommendations from your own table of ratings: fit, predict, recommend, explain, update, evaluate, save
 - `lesson8lib.relus`: Add up functions with one kink each, and the sum can approximate any continuous function
-- `lesson8lib.scale`: Ratings that memory cannot hold, parameters that one machine cannot hold, and hours in which a machine fails
+- `lesson8lib.scale`: Train on more ratings than memory holds, on several machines, and survive a crash
 - `lesson8lib.show`: Draw matrices, images, named points and the results of benchmarks in one style
 - `lesson8lib.tabular`: Embeddings for categorical columns, standardized continuous columns, and a network on both: fastai's TabularModel from scratch
 - `lesson8lib.text`: From a poem to a matrix: tokens, a vocabulary, IDs, and the same embeddings as for films
