@@ -202,7 +202,7 @@ def test_two_processes_train_as_one(tmp_path):
         assert moved.calls==62 and moved.n==4*2*(3000+500), (moved.calls, moved.n)
     ''', tmp_path)
 
-def test_a_table_drawn_in_pieces_is_that_of_a_single_process(tmp_path):
+def test_a_table_drawn_in_pieces_is_that_of_a_single_process_and_too_few_factors_are_refused(tmp_path):
     ranks('''
     import lesson8lib.scale
     for chunk,n_users,n_factors in ((2**22, 300, 50), (320, 300, 49), (64, 301, 3), (16, 97, 2), (48, 33, 7)):
@@ -211,18 +211,15 @@ def test_a_table_drawn_in_pieces_is_that_of_a_single_process(tmp_path):
         with torch.device('meta'): parts = DotProductBias(n_users, 100, n_factors)
         shard_factors(parts, generator=new_generator(5))
         for a,b in zip(whole.parameters(), parts.parameters(), strict=True): assert torch.equal(a, b.full_tensor()), (chunk, a.shape)
-    ''', tmp_path)
-
-def test_shard_factors_refuses(tmp_path, words):
-    with pytest.raises(ValueError, match='`mesh` needs a process group, got none'): shard_factors(DotProductBias(5, 5, 4))
-    with pytest.raises(TypeError, match='`model` must be a DotProductBias, got Linear'): shard_factors(torch.nn.Linear(2, 2))
-    ranks('''
-    import jaxtyping
     for model,generator,says in ((new(1), None, 'must have factors for each of 2 processes, got 1'), (new(4), new_generator(0), 'must be a generator for')):
         try: shard_factors(model, generator=generator)
         except ValueError as e: assert says in str(e), e
         else: raise AssertionError(says)
     ''', tmp_path)
+
+def test_shard_factors_refuses(words):
+    with pytest.raises(ValueError, match='`mesh` needs a process group, got none'): shard_factors(DotProductBias(5, 5, 4))
+    with pytest.raises(TypeError, match='`model` must be a DotProductBias, got Linear'): shard_factors(torch.nn.Linear(2, 2))
 
 def test_checkpoints_are_read_by_any_number_of_processes(tmp_path):
     "2 → 1 → 2 processes: parameters and optimizer to 2e-7 those of a single run, and to the bit those that were saved"
