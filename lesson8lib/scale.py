@@ -10,14 +10,14 @@ Docs: https://lesson8lib.github.io/lesson8lib/scale.html.md"""
 __all__ = ['shard_factors', 'CommBytes', 'import_parquet', 'index_parquet', 'ParquetRatings', 'Checkpoint', 'save_checkpoint',
            'load_checkpoint', 'save_model', 'load_model', 'save_recommender', 'main']
 
-# %% ../nbs/45_scale.ipynb #fc0b2518
+# %% ../nbs/45_scale.ipynb #a47deca6
 import argparse
 import io
 import json
 import math
 import os
-import secrets
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -142,7 +142,7 @@ class CommBytes(TorchDispatchMode):
             self.n += args[0].nbytes
         return func(*args, **(kwargs or {}))
 
-# %% ../nbs/45_scale.ipynb #80e50d9b
+# %% ../nbs/45_scale.ipynb #5df4d1cb
 def import_parquet():
     "The module `pyarrow.parquet`. Raises ImportError that names the extra `scale`"
     try: import pyarrow.parquet
@@ -229,6 +229,28 @@ def _indexed_batches(source:list[Path], columns:list[str], vocabs:list[Vocab], r
         index = [_indexed(c, v) for c,v in zip(ids, vocabs, strict=True)]
         yield pa.table([*index, _finite(rating, columns[2])], schema=_schema())
 
+def _shuffled_tables(tables, source:list[Path], rows:int, folder:Path, seed:int):
+    "All rows in random order: each goes to a random file, and each file is then permuted"
+    import numpy as np
+    n = sum(import_parquet().read_metadata(f).num_rows for f in source)
+    generator, files = new_generator(seed), [folder/f'{k}' for k in range(-(-n//(8*rows)))]
+    dtype = [('user', 'i4'), ('item', 'i4'), ('rating', 'f4')]
+    for table in tables:
+        to = torch.randint(len(files), (len(table),), generator=generator)
+        columns, order = [table[name].to_numpy() for name,_ in dtype], to.argsort(stable=True)
+        ends = to.bincount(minlength=len(files)).cumsum(0).tolist()
+        lines = np.rec.fromarrays(columns, dtype=dtype)[order.numpy()]
+        for file,start,end in zip(files, [0, *ends], ends, strict=False):
+            with file.open('ab') as f: f.write(lines[start:end].tobytes())
+    for file in files:
+        lines = np.fromfile(file, dtype)
+        lines = lines[torch.randperm(len(lines), generator=generator).numpy()]
+        yield _as_arrow([lines[name] for name,_ in dtype])
+
+def _as_arrow(columns):
+    import pyarrow as pa
+    return pa.table([pa.array(c) for c in columns], schema=_schema())
+
 def _writer(path:Path):
     "Dictionaries would not make the column of users smaller"
     return import_parquet().ParquetWriter(path, _schema(), use_dictionary=['item', 'rating'])
@@ -238,7 +260,7 @@ def _schema():
     kinds = {'user': pa.int32(), 'item': pa.int32(), 'rating': pa.float32()}
     return pa.schema(kinds)
 
-# %% ../nbs/45_scale.ipynb #974bfcf9
+# %% ../nbs/45_scale.ipynb #bf4af37f
 def index_parquet(
     source:str|Path, # Parquet file, or a folder of them, with any IDs
     target:str|Path, # file to write: columns user, item (int32) and rating (float32)
@@ -246,22 +268,25 @@ def index_parquet(
     item:str='item', # column of item IDs, all str or all int
     rating:str='rating', # column of ratings
     rows:int=2**17, # ratings in a row group, and in memory at a time
+    seed:int|None=0, # of the random order of the rows; None keeps their order
 )->tuple[Vocab, Vocab]: # users, items
-    """Replace IDs by indices, in two passes over the file
+    """Replace IDs by indices and shuffle the rows, in pieces
 
-    Needs memory for the IDs (about 200 bytes each) and for `rows` ratings. The file is
-    complete or not there. Raises FileNotFoundError, KeyError for a missing column,
-    ValueError for missing or infinite values, TypeError for IDs of another kind."""
+    Needs memory for the IDs (about 200 bytes each) and for some row groups, and 12 bytes
+    on disk for each rating while it shuffles. The target is complete or not there.
+    Raises FileNotFoundError, KeyError for a missing column, ValueError for missing or
+    infinite values, TypeError for IDs of another kind."""
     rows, files = check_size(rows, 'rows'), _parquet_files(source)
     users = _vocab_of(files, user, 'user', rows)
     vocabs = [users, _vocab_of(files, item, 'item', rows)]
-    columns, beside = [user, item, rating], Path(f'{target}.{secrets.token_hex(4)}.tmp')
-    try:
+    columns, target = [user, item, rating], Path(target)
+    with tempfile.TemporaryDirectory(prefix='.index', dir=target.parent) as folder:
+        tables = _indexed_batches(files, columns, vocabs, rows)
+        if seed is not None: tables = _shuffled_tables(tables, files, rows, Path(folder), seed)
+        beside = Path(folder)/'indexed.parquet'
         with _writer(beside) as out:
-            for table in _indexed_batches(files, columns, vocabs, rows):
-                out.write_table(table)
+            for table in tables: out.write_table(table, row_group_size=rows)
         beside.replace(target)
-    finally: beside.unlink(missing_ok=True)
     return vocabs[0], vocabs[1]
 
 # %% ../nbs/45_scale.ipynb #27132a68

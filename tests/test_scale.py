@@ -124,12 +124,27 @@ def test_index_parquet(tmp_path, kind):
     for k in range(3):
         part = slice(300*k, 300*k+300)
         pq.write_table(pa.table({'who': who[part], 'what': what[part], 'stars': stars[part], 'when': [0]*300}), source/f'{k}.parquet', row_group_size=91)
-    users, items = index_parquet(source, tmp_path/'r.parquet', 'who', 'what', 'stars', rows=64)
+    users, items = index_parquet(source, tmp_path/'r.parquet', 'who', 'what', 'stars', rows=64, seed=None)
     assert users.decode(torch.arange(1, len(users)))==sorted(set(who)) and items.kind=='item'
     table = pq.read_table(tmp_path/'r.parquet')
     assert users.decode(torch.tensor(table['user'].to_numpy()))==who and items.decode(torch.tensor(table['item'].to_numpy()))==what
     assert table['rating'].to_pylist()==stars and [table[c].type for c in ('user', 'rating')]==[pa.int32(), pa.float32()]
     assert pq.read_metadata(tmp_path/'r.parquet').row_group(0).num_rows<=64
+    shuffled = []
+    for seed in (0, 0, 1):
+        index_parquet(source, tmp_path/'s.parquet', 'who', 'what', 'stars', rows=64, seed=seed)
+        shuffled.append(pq.read_table(tmp_path/'s.parquet').to_pydict())
+    def rows(columns): return list(zip(*columns.values(), strict=True))
+    assert sorted(rows(shuffled[0]))==sorted(rows(table.to_pydict())) and shuffled[0]==shuffled[1] and rows(shuffled[0])!=rows(shuffled[2])
+    assert [p.name for p in sorted(tmp_path.iterdir())]==['r.parquet', 's.parquet', 'source']
+
+def test_index_parquet_shuffles_uniformly(tmp_path):
+    "Where a row comes to lie does not depend on where it was: neighbors in the source are as far apart as any two rows"
+    write(tmp_path/'r.parquet', 20_000)
+    index_parquet(tmp_path/'r.parquet', tmp_path/'s.parquet', rows=100)
+    place = torch.tensor(pq.read_table(tmp_path/'s.parquet')['user'].to_numpy()).argsort().double()
+    assert abs(torch.corrcoef(torch.stack([place, torch.arange(20_000).double()]))[0,1])<.03
+    assert abs(place.diff().abs().mean()/20_000-1/3)<.01
 
 @pytest.mark.parametrize('columns, error, says', [
     ({'user': [1, None]}, ValueError, "`user` must be a column without gaps, got 1 missing in 'user'"),
