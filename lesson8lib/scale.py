@@ -260,7 +260,7 @@ def _schema():
     kinds = {'user': pa.int32(), 'item': pa.int32(), 'rating': pa.float32()}
     return pa.schema(kinds)
 
-# %% ../nbs/45_scale.ipynb #bf4af37f
+# %% ../nbs/45_scale.ipynb #f712a380
 def index_parquet(
     source:str|Path, # Parquet file, or a folder of them, with any IDs
     target:str|Path, # file to write: columns user, item (int32) and rating (float32)
@@ -272,8 +272,8 @@ def index_parquet(
 )->tuple[Vocab, Vocab]: # users, items
     """Replace IDs by indices and shuffle the rows, in pieces
 
-    Needs memory for the IDs (about 200 bytes each) and for some row groups, and 12 bytes
-    on disk for each rating while it shuffles. The target is complete or not there.
+    Needs memory for the IDs (about 200 bytes each) and for some row groups, and 12
+    bytes on disk for each rating while it shuffles. The target is complete or not there.
     Raises FileNotFoundError, KeyError for a missing column, ValueError for missing or
     infinite values, TypeError for IDs of another kind."""
     rows, files = check_size(rows, 'rows'), _parquet_files(source)
@@ -282,9 +282,9 @@ def index_parquet(
     columns, target = [user, item, rating], Path(target)
     with tempfile.TemporaryDirectory(prefix='.index', dir=target.parent) as folder:
         tables = _indexed_batches(files, columns, vocabs, rows)
-        if seed is not None: tables = _shuffled_tables(tables, files, rows, Path(folder), seed)
-        beside = Path(folder)/'indexed.parquet'
-        with _writer(beside) as out:
+        if seed is not None:
+            tables = _shuffled_tables(tables, files, rows, Path(folder), seed)
+        with _writer(beside := Path(folder)/'indexed.parquet') as out:
             for table in tables: out.write_table(table, row_group_size=rows)
         beside.replace(target)
     return vocabs[0], vocabs[1]
