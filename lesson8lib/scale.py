@@ -260,7 +260,7 @@ def _schema():
     kinds = {'user': pa.int32(), 'item': pa.int32(), 'rating': pa.float32()}
     return pa.schema(kinds)
 
-# %% ../nbs/45_scale.ipynb #f712a380
+# %% ../nbs/45_scale.ipynb #470b5001
 def index_parquet(
     source:str|Path, # Parquet file, or a folder of them, with any IDs
     target:str|Path, # file to write: columns user, item (int32) and rating (float32)
@@ -273,7 +273,7 @@ def index_parquet(
     """Replace IDs by indices and shuffle the rows, in pieces
 
     Needs memory for the IDs (about 200 bytes each) and for some row groups, and 12
-    bytes on disk for each rating while it shuffles. The target is complete or not there.
+    bytes on disk for each rating while it shuffles. The target is complete or absent.
     Raises FileNotFoundError, KeyError for a missing column, ValueError for missing or
     infinite values, TypeError for IDs of another kind."""
     rows, files = check_size(rows, 'rows'), _parquet_files(source)
