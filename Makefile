@@ -99,8 +99,9 @@ outputs: setup ## run every notebook and store its outputs
 	$(BIN)/python tools/readme.py
 
 bench: .venv-bench/.ready .venv-peers/.ready .venv-lists/.ready ## make benchmarks/results anew, beside the peers
-	@set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v field); do echo "$$script"; .venv-bench/bin/python $$script; done
+	@set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v -e field -e speed); do echo "$$script"; .venv-bench/bin/python $$script; done
 	.venv-peers/bin/python benchmarks/field.py
+	.venv-peers/bin/python benchmarks/speed.py
 	.venv-lists/bin/python benchmarks/field.py --models LightFM RecTools
 
 .venv-bench/.ready: .venv/.ready

@@ -32,6 +32,21 @@ def test_quality_and_speed_beside_fastai():
     assert median(seconds[fastai])>=4*median(seconds[ours]) and median(seconds[fastai])>=20*median(seconds[quick])
 
 
+def test_speed_beside_other_libraries_and_the_plain_loop():
+    runs = {}
+    for r in load('speed')['results']: runs.setdefault((r['setting']['task'], r['model'], r['setting'].get('budget'), r['metric']), []).append(r['value'])
+    def of(name, task='ml-100k', budget=None, metric='cpu seconds'): return median(runs[task, name, budget, metric])
+    mse = {key[1:3]: mean(v) for key,v in runs.items() if key[0]=='ml-100k' and key[3]=='mse'}
+    ours, theirs = mse['fit_sgd', 20], mse['fastai', 5]
+    assert ours<=theirs+.005 and of('fastai', budget=5)>=400*of('fit_sgd', budget=20)
+    as_good = [key for key,error in mse.items() if error<=ours and key[0] in ('Surprise SVD', 'cmfrec', 'LensKit', 'myFM')]
+    assert as_good and all(of(name, budget=n)>=5*of('fit_sgd', budget=20) for name,n in as_good)
+    assert mean(runs['quality', 'fit_sgd', None, 'mse'])<=mean(runs['quality', 'fit, batch 64', None, 'mse'])+.005
+    def rate(name): return of(name, 'updates', metric='M/s, cpu')
+    best = 'padding, cells, prefetching'
+    assert rate(best)>=2.5*rate('plain') and rate(best)>=1.2*rate('padding, cells') and rate(f'{best}, 2 threads')>=.9*rate(best)
+
+
 def test_hybrid_beside_the_dot_product():
     mse = values('hybrid', 'valid_mse')
     hybrid, product = mse['HybridCollab'], mse['DotProductBias']

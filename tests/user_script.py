@@ -2,11 +2,12 @@
 import io
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, scale, tabular, titanic, training
+from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, scale, speed, tabular, titanic, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -176,3 +177,10 @@ source = data.Source({}, lambda name, sha256, folder: folder/name, lambda: {})
 everything: dict[str, data.DataSet] = data.datasets | {'mine': data.DataSet({}, {'my disk': lambda folder: source(folder)})}
 whole: bool = source.is_placed(Path())
 def longest(flights:data.Flights, films:data.MovieLens, books:data.Books)->int: return max(len(flights.routes), len(films.ratings), len(books.ratings))
+
+# compiled training
+grads: dict[str, Tensor] = speed.sgd_gradients(biased, x, y)
+epochs: pd.DataFrame = speed.fit_sgd(biased, table.train, table.valid, epochs=1, blocks=2, threads=1, seed=0, progress=False)
+cells: speed.Cells = speed.Cells.sort(x[:,0].numpy(), x[:,1].numpy(), y.numpy(), (n_users, n_items), 2, np.random.default_rng(0))
+rows_of_users, rows_of_items = speed.aligned_rows(n_users, 4), speed.aligned_rows(n_items, 4)
+squared: float = speed.compile_kernel(speed.sgd_pass)(*cells[:3], rows_of_users, rows_of_items, 2, *(np.float32(v) for v in (.02, .2, 0, 5.5)), 8, 0, len(y))
