@@ -107,7 +107,7 @@ bench: .venv-bench/.ready .venv-peers/.ready .venv-lists/.ready ## make benchmar
 
 .venv-bench/.ready: .venv/.ready
 	$(BIN)/python -m venv --clear .venv-bench
-	.venv-bench/bin/python -m pip install $${CONSTRAINTS:+-c "$$CONSTRAINTS"} -e '.[fastai,fast]'
+	.venv-bench/bin/python -m pip install $${CONSTRAINTS:+-c "$$CONSTRAINTS"} -e '.[fastai,fast,scale]'
 	@touch $@
 
 .venv-%/.ready: .venv/.ready benchmarks/requirements-%.txt

@@ -31,6 +31,7 @@ Modules:
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
 - `lesson8lib.recommender`: Recommendations from your own table of ratings: fit, predict, recommend, explain, update, evaluate, save
 - `lesson8lib.relus`: Add up functions with one kink each, and the sum can approximate any continuous function
+- `lesson8lib.scale`: Train on more ratings than memory holds, on several machines, and survive a crash
 - `lesson8lib.show`: Draw matrices, images, named points and the results of benchmarks in one style
 - `lesson8lib.speed`: The gradient written by hand, compiled, and arranged so that memory keeps up
 - `lesson8lib.tabular`: Embeddings for categorical columns, standardized continuous columns, and a network on both: fastai's TabularModel from scratch

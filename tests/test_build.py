@@ -174,7 +174,7 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch, module, extra, c
 
 def test_what_no_extra_names_is_imported_without_it():
     "Every module but `entity`, in a fresh interpreter in which no optional package can be imported"
-    optional = ['matplotlib', 'sklearn', 'scipy', 'polars', 'fastai', 'numba', 'anywidget', 'nbdev']
+    optional = ['matplotlib', 'sklearn', 'scipy', 'polars', 'fastai', 'numba', 'pyarrow', 'anywidget', 'nbdev']
     modules = sorted(py.stem for py in (ROOT/'lesson8lib').glob('*.py') if py.stem not in ('__init__', '_modidx', 'entity'))
     code = f'import sys, importlib\nsys.modules |= dict.fromkeys({optional})\nfor m in {modules}: importlib.import_module(f"lesson8lib.{{m}}")'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, encoding='utf-8')

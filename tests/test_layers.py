@@ -5,9 +5,9 @@ import sys
 import pytest
 from check import ROOT, layers, number
 
-LAZY = 'fastai matplotlib pandas numba anywidget sklearn'
-# what a module is about: a transformer of scikit-learn has to be a class of scikit-learn's kind, which loads pandas where it is there
-ABOUT = {'entity': ['sklearn', 'pandas']}
+LAZY = 'fastai matplotlib pandas numba pyarrow anywidget sklearn'
+# what a module is about: a transformer of scikit-learn has to be a class of scikit-learn's kind, which loads pandas where it is there, and that pyarrow
+ABOUT = {'entity': ['sklearn', 'pandas', 'pyarrow']}
 
 def test_layers(): assert not list(layers(ROOT))
 

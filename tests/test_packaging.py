@@ -85,7 +85,7 @@ def test_contents(dist):
     assert not [n for n in sdist if n.startswith('tests')], 'tests need the notebooks, the tools and the built site beside them'
     assert {n.partition('/')[0] for n in wheel if '.dist-info/' not in n} == {'lesson8lib'}
 
-OPTIONAL = 'plot', 'sklearn', 'tables', 'fast'  # the extras that lesson8lib itself imports
+OPTIONAL = 'plot', 'sklearn', 'tables', 'fast', 'scale'  # the extras that lesson8lib itself imports
 
 def test_what_is_imported_is_required():
     "Also what a function imports when it is first called, which no import of the package would miss"

@@ -172,3 +172,16 @@ def test_results_say_where_they_came_from():
     for path in (ROOT/'benchmarks'/'results').glob('*.json'):
         about = json.loads(path.read_text(encoding='utf-8'))['about']
         assert {'machine', 'python', 'versions', 'commit'} <= set(about) and not about['commit'].endswith('-dirty'), path.name
+
+
+def test_ratings_from_parquet():
+    "Memory does not grow with the number of ratings; a pool of eight row groups costs no accuracy where the file is in random order, as `index_parquet` writes it"
+    found = load('scale')['results']
+    memory = {n: [r['value'] for r in found if r['metric']=='mb_above_imports' and r['setting']['ratings']==n] for n in (20_000_000, 100_000_000)}
+    assert all(len(v)==6 and max(v)<=300 for v in memory.values())
+    rmse = {}
+    for r in found:
+        if r['metric']=='rmse': rmse.setdefault((r['model'], r['setting']['order']), []).append(r['value'])
+    whole = rmse['whole permutation', 'any']
+    assert len(whole)==5 and mean(rmse['pool of 8', 'random'])<=mean(whole)+.001
+    assert all(mean(rmse['pool of 8', order])<=mean(whole)+.008 for order in ('by user', 'by item', 'by time'))

@@ -25,6 +25,7 @@ def test_a_users_script_runs(tmp_path):
     ours = runpy.run_path(str(SCRIPT))
     assert ours['recommend'](tmp_path).predict(ours['ratings']).between(0, 6).all() and ours['known']
     assert ours['store'](tmp_path/'names')==['Ann', 'Ben'] and ours['show_curve']('mae')=='n_factors' and ours['lists'].shape==(2, 2)
+    assert abs(ours['large'](tmp_path))<1
     for draws in (0, 4): assert 'Sequel' in ours['serve'](draws).items
     assert ours['new_film'].shape == (1, ours['n_users']) and len(ours['rents']) == len(ours['flats']) == len(ours['encoded'])
 

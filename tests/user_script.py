@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, speed, tabular, titanic, training
+from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, scale, speed, tabular, titanic, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -143,6 +143,17 @@ next_films: pd.DataFrame = clicks.fold_in(['Teacup'], unknown='skip')
 parts: pd.DataFrame = compare.cross_validate(recommender.Recommender(2, item='title'), ratings, cv=2, progress=False)
 curve: pd.DataFrame = compare.validation_curve(recommender.Recommender(2, item='title'), ratings, 'n_factors', [1, 2], cv=2, progress=False)
 def show_curve(name:str)->str: return compare.show_validation_curve(curve, name).get_xlabel()
+
+# past one machine
+def large(folder:Path)->float:
+    ratings.to_parquet(folder/'raw.parquet')
+    users, items = scale.index_parquet(folder/'raw.parquet', folder/'ratings.parquet', item='title')
+    train = scale.ParquetRatings(folder/'ratings.parquet', 5, pool=2)
+    train.load_state_dict(train.state_dict())
+    factors = collab.DotProductBias(len(users), len(items), 2)
+    with scale.CommBytes() as moved: training.fit(factors, train, epochs=1, progress=False, on_step=scale.Checkpoint(folder/'saved', every=2))
+    again, known, _ = scale.load_model(scale.save_model(folder/'model', factors, users, items))
+    return float(again.user_bias.detach().sum()) + moved.n + len(known) - len(users)
 
 # tables
 homes = tabular.TableData(flats, 'rent')
