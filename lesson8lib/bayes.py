@@ -14,7 +14,7 @@ __all__ = ['in_threads', 'OneProcess', 'ridge_prior', 'check_compiled', 'check_f
 import inspect
 import math
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -155,7 +155,14 @@ def _solve(packed, right, draw, cov:bool, compiled:bool):
     return mean.numpy(), inverse.numpy(), log_det.numpy()
 
 # %% ../nbs/40_bayes.ipynb #e85a1f13
-def _update(rows, other, center, cov, noise, compiled, draw=None):
+def _blocks(rows:_Rows, table, plain:int, compiled:bool):
+    "The sums of all rows, a block at a time: its first row, its end, its sums"
+    n = len(rows.start)-1
+    for first in range(0, n, _block):
+        last = min(first+_block, n)
+        yield first, last, _sums(rows, table, plain, first, last, compiled)
+
+def _update(rows, other, center, cov, noise, compiled, draw=None, sums=_blocks):
     """Posterior means, covariances, log determinants of one side, given the other
 
     Also the expected squared error of each row's ratings, less their squares. With
@@ -164,9 +171,7 @@ def _update(rows, other, center, cov, noise, compiled, draw=None):
     precision, p, wide = np.linalg.inv(cov), d*(d+1)//2, n if draw is None else 0
     found = np.empty((n, d)), np.empty((wide, d, d)), np.empty(n), np.empty(n)
     (i, j), normal = np.tril_indices(d), np.zeros_like(center) if draw is None else draw
-    for first in range(0, n, _block):
-        last = min(first+_block, n)
-        total = _sums(rows, table, p+d+1, first, last, compiled)
+    for first,last,total in sums(rows, table, p+d+1, compiled):
         products, pull = total[:,:p], total[:,p+d+1:-1]-total[:,p:p+d]
         right = center[first:last]@precision + pull/noise
         new = _solve(precision[i,j] + products/noise, right, normal[first:last],
@@ -186,13 +191,16 @@ class OneProcess:
     def total(self, part): return part  # summed over all processes
     def extremes(self, r): return r.min(initial=np.inf), r.max(initial=-np.inf)
 
-    def tables(self, users, items, r):
-        "For each side, the ratings of its rows: row, index on the other side, rating"
-        return (users, items, r), (items, users, r)
+    def tables(self, users, items, r, sizes):
+        "For each side: row, index on the other side, and value of its ratings; number of rows"
+        return (users, items, r, sizes[0]), (items, users, r, sizes[1])
 
     def own(self, side:int, table): return table  # the rows of this process
-    def needed(self, side:int, table): return table  # what ratings of the other side refer to
-    def posteriors(self, side): return side.mean, side.cov  # likewise; packed, too
+    def counts(self, side:int, rows:_Rows): return np.diff(rows.start)  # ratings of own rows
+    def needed(self, side:int, table): return table  # from own rows, those that `other` means
+    def posteriors(self, side): return side.mean, side.cov  # likewise; cov may be packed
+    def sums(self, side:int, *args): return _blocks(*args)  # over all ratings of own rows
+    block_sums = staticmethod(_sums)
 
     def normal(self, side:int, n:int, width:int, generator):
         "Normal random numbers: the own rows of an (n, width) table"
@@ -208,11 +216,15 @@ def _centered(table, seen, total):
     center = total(table[seen & known].sum(0))/max(total((seen & known).sum()), 1)
     return np.where(known[:,None], table-center, 0.), center
 
-def _rated_by(rows:_Rows, loadings, compiled:bool):
-    "Implicit features: the sum of `loadings` over what each row rated, over count^(1/4)"
-    weight = np.diff(rows.start).clip(1)**-.25
-    total = _sums(rows, loadings, loadings.shape[1], 0, len(weight), compiled)
-    return weight[:,None]*total
+def _rated_by(world, side:int, rows:_Rows, loadings, weight, compiled:bool):
+    "Implicit features: the sum of `loadings` over what each row rated, times its weight"
+    k = loadings.shape[1]
+    sums = [total for *_,total in world.sums(side, rows, loadings, k, compiled)]
+    return weight*np.concatenate([np.zeros((0, k)), *sums])
+
+def _fourth_roots(world, rated):
+    "For users and items, one over the fourth root of the number of ratings"
+    return [world.counts(*r).clip(1)[:,None]**-.25 for r in enumerate(rated)]
 
 def _leading_directions(rated, world:OneProcess, compiled:bool, k:int=40, seed:int=0):
     """Loadings for k implicit features of users, and of items
@@ -220,11 +232,12 @@ def _leading_directions(rated, world:OneProcess, compiled:bool, k:int=40, seed:i
     The matrix of who rated what, each entry over the fourth roots of its row's and its
     column's count, is about U S Vᵀ (randomized SVD): V and U, over that root. The signs
     make the sums of V's columns positive."""
-    weight = [np.diff(r.start).clip(1)[:,None]**-.25 for r in rated]
+    weight = _fourth_roots(world, rated)
     sizes = [world.total(len(w)) for w in weight]
     k, width = min(k, *sizes), min(k+10, *sizes)
     def times(side, table):
-        return _rated_by(rated[side], world.needed(1-side, weight[1-side]*table), compiled)
+        loadings = world.needed(1-side, weight[1-side]*table)
+        return _rated_by(world, side, rated[side], loadings, weight[side], compiled)
     v = world.normal(1, sizes[1], width, new_generator(seed))
     for _ in range(6):
         u, _ = world.qr(times(0, v))
@@ -242,8 +255,8 @@ class _Side:
     def __init__(self, rows:_Rows, meta, implicit, loadings, d:int, which:int=0,
                  world:OneProcess|None=None):
         self.loadings, self.which, self.world = loadings, which, world or OneProcess()
-        n, self.rows, self.seen = len(rows.start)-1, rows, np.diff(rows.start)>0
-        total = self.world.total
+        count, total = self.world.counts(which, rows), self.world.total
+        n, self.rows, self.seen = len(count), rows, count>0
         parts = [_centered(part, self.seen, total) for part in (meta, implicit)]
         self.features, self.center = (np.concatenate(a, -1) for a in zip(*parts, strict=True))
         # one strength of the metadata's weights, and one of each implicit feature's
@@ -257,7 +270,7 @@ class _Side:
         self.log_det, self.error = np.zeros(n), np.zeros(n)
         self.prior = np.zeros(d), np.eye(d)/4, np.zeros((m+k, d))
 
-        count = np.diff(rows.start)[self.seen]
+        count = count[self.seen]
         weight = count**float(which)  # a typical item is one of the items of all ratings
         weight = weight/total(weight.sum())
         self.count, self.typical = float(total(weight@count)), self.center.copy()
@@ -274,7 +287,7 @@ class _Side:
         self.cov = None  # the largest array: never two of them
         self.mean, self.cov, self.log_det, self.error = _update(
             self.rows, self.world.posteriors(other), self.prior_means(), self.prior[1], noise,
-            compiled)
+            compiled, sums=partial(self.world.sums, self.which))
 
 def ridge_prior(
     means:np.ndarray, # posterior means of the vectors, (n, d)
@@ -426,7 +439,7 @@ def _scale(r, world:OneProcess):
                          f'got {"none" if not n else f"{n} of {low}"}')
     return n, mu, unit
 
-def _once(row, other, n:int)->_Rows:
+def _once(row, other, _, n:int)->_Rows:
     "Who rated what, without repetitions"
     wide = other.max(initial=0)+1
     row, other = np.divmod(np.unique(row*wide+other), wide)
@@ -434,14 +447,15 @@ def _once(row, other, n:int)->_Rows:
 
 def _sides(table, d:int, metas, loadings, compiled:bool, world:OneProcess)->list[_Side]:
     "Users and items with their ratings and features; `loadings` are found if None"
-    tables, sizes = world.tables(*table), [len(meta) for meta in metas]
-    rows = [_by_row(*part, n) for part,n in zip(tables, sizes, strict=True)]
-    implicit = [np.zeros((n, 0)) for n in sizes]
+    tables = world.tables(*table, [len(meta) for meta in metas])
+    rows = [_by_row(*part) for part in tables]
+    implicit = [np.zeros((len(meta), 0)) for meta in metas]
     if loadings is None or loadings[0].shape[1]:
-        rated = [_once(*part[:2], n) for part,n in zip(tables, sizes, strict=True)]
+        rated = [_once(*part) for part in tables]
         if loadings is None: loadings = _leading_directions(rated, world, compiled)
-        implicit = [_rated_by(r, world.needed(1-which, loadings[which]), compiled)
-                    for which,r in enumerate(rated)]
+        weights = _fourth_roots(world, rated)
+        implicit = [_rated_by(world, which, r, world.needed(1-which, loadings[which]),
+                              weights[which], compiled) for which,r in enumerate(rated)]
     parts = zip(rows, metas, implicit, loadings, strict=True)
     return [_Side(*part, d, which, world) for which,part in enumerate(parts)]
 

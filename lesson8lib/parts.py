@@ -103,49 +103,96 @@ def _normal_rows(n:int, width:int, first:int, last:int, generator)->np.ndarray:
 
 # %% ../nbs/46_parts.ipynb #m-group
 class _Group(OneProcess):
-    "Users and items in one part for each process; what travels between the parts"
-    def __init__(self, cuts, saved):
-        self.cuts, self.saved, self.sent = cuts, saved, []
-        self.first = [c[_rank()] for c in cuts]
-        self.parts = [slice(*c[_rank():_rank()+2].tolist()) for c in cuts]
-        self.asked, self.held = [None, None], [0, 0]
+    """Users and items in one part for each process; what travels between the parts
+
+    A rating lies with its row on the larger side, `main`. Of the other side, a process
+    needs the rows rated here, `rated`, and sends what its ratings add to their sums."""
+    block = 2**15  # rows whose sums travel at once
+
+    def __init__(self, cuts, main:int, saved):
+        self.cuts, self.main, self.saved = cuts, main, saved
+        self.sent, self.parts = 0, [slice(*c[_rank():_rank()+2].tolist()) for c in cuts]
 
     def total(self, part): return _total(part)
+    def own(self, side, table): return table[self.parts[side]]
+
+    def resume(self, sides, noise):
+        self.sent, self.sent_last = 0, 0
+        return self.saved.resume(sides, noise)
+
+    def keep(self, sides, *state):
+        self.sent, self.sent_last = 0, self.sent
+        self.saved.keep(sides, *state)
+
     def extremes(self, r):
         low, high = zip(*_gathered(super().extremes(r)), strict=True)
         return min(low), max(high)
-    def own(self, side, table): return table[self.parts[side]]
+
     def normal(self, side, n, width, generator):
         part = self.parts[side]
         return _normal_rows(n, width, part.start, part.stop, generator)
 
-    def tables(self, users, items, r):
-        return [self._ratings_of(0, users, items, r), self._ratings_of(1, items, users, r)]
+    def tables(self, users, items, r, sizes):
+        row, other, r = self.dealt(*((users, items, r) if not self.main else (items, users, r)))
+        self.rated, other = np.unique(other, return_inverse=True)
+        self.to = np.diff(np.searchsorted(self.rated, self.cuts[1-self.main]))
+        self.come = _exchange(self.to, np.ones_like(self.to), np.ones_like(self.to))
+        self.asked = _exchange(self.rated, self.to, self.come) - self.parts[1-self.main].start
+        found = (row, other, r, sizes[self.main]), (other, row, r, len(self.rated))
+        self.held, self.rows = len(r), sizes[self.main]
+        return found[::-1] if self.main else found
 
-    def _ratings_of(self, side, row, other, r):
-        "Send each rating to the owner of its row, and ask for the other rows needed"
-        owner = np.searchsorted(self.cuts[side], row, side='right')-1
+    def dealt(self, row, other, r):
+        "Send each rating to the owner of its row"
+        owner = np.searchsorted(self.cuts[self.main], row, side='right')-1
         order = np.argsort(owner, kind='stable')
         to = np.bincount(owner, minlength=_processes())
-        got = _exchange(np.stack([row, other, r], 1)[order], to)
-        need, other = np.unique(got[:,1].astype(int), return_inverse=True)
-        come = np.diff(np.searchsorted(need, self.cuts[1-side]))
-        to = _exchange(come, np.ones(len(come), int), np.ones(len(come), int))
-        asked = _exchange(need, come, to) - self.first[1-side]
-        self.asked[1-side], self.held[side] = (asked, to, come), len(got)
-        return got[:,0].astype(int)-self.first[side], other, got[:,2]
+        row, other, r = _exchange(np.stack([row, other, r], 1)[order], to).T
+        return row.astype(int)-self.parts[self.main].start, other.astype(int), r.copy()
+
+    def count_bytes(self, to, table):
+        self.sent += int(to.sum()-to[_rank()])*table.itemsize*table.shape[1]
 
     def needed(self, side, table):
-        rows, to, come = self.asked[side]
-        return _exchange(table[rows], to, come)
+        return table if side==self.main else _exchange(table[self.asked], self.come, self.to)
 
     def posteriors(self, side):
-        "Means, and the lower triangles of the covariances"
-        (rows, to, come), d = self.asked[side.which], side.mean.shape[1]
-        i, j = np.tril_indices(d)
+        "Of the rows rated here; of the smaller side, only triangles of covariances travel"
+        if side.which==self.main: return super().posteriors(side)
+        i, j = np.tril_indices(side.mean.shape[1])
+        rows = self.asked
         table = np.concatenate([side.mean[rows], side.cov[rows[:,None],i,j]], 1)
-        self.sent.append((to.sum()-to[_rank()])*table[:1].nbytes)
-        return np.split(_exchange(table, to, come), [d], 1)
+        self.count_bytes(self.come, table)
+        return np.split(_exchange(table, self.come, self.to), [side.mean.shape[1]], 1)
+
+    def counts(self, side, rows):
+        if side==self.main: return super().counts(side, rows)
+        ones = self.sums(side, rows, np.ones((self.rows, 1)), 1, False)
+        return np.concatenate([np.zeros((0, 1)), *(total for *_,total in ones)])[:,0].astype(int)
+
+    def sums(self, side, mine, table, plain, compiled):
+        if side==self.main:
+            yield from super().sums(side, mine, table, plain, compiled)
+            return
+        starts, ends = self.cuts[side][:-1], self.cuts[side][1:]
+        step, own = max(1, self.block//len(ends)), self.parts[side]
+        senders = np.repeat(np.arange(len(ends)), self.come)
+        for first in range(0, int((ends-starts).max()), step):
+            edges = [np.searchsorted(self.rated, np.minimum(starts+k, ends))
+                     for k in (first, first+step)]
+            parts = [self.block_sums(mine, table, plain, int(a), int(b), compiled)
+                     for a,b in zip(*edges, strict=True)]
+            now, to = (first<=self.asked) & (self.asked<first+step), edges[1]-edges[0]
+            come = np.bincount(senders[now], minlength=len(ends))
+            got, last = np.concatenate(parts), min(first+step, own.stop-own.start)
+            self.count_bytes(to, got)
+            got = _exchange(got, to, come)
+            if last<=first: continue
+            total = np.zeros((last-first, table.shape[1]))
+            rows = self.asked[now]-first
+            for a,b in zip(come.cumsum()-come, come.cumsum(), strict=True):
+                total[rows[a:b]] += got[a:b]  # rows of one sender are all different
+            yield first, last, total
 
     def qr(self, a):
         "QR of the rows of all processes: of each part, then of the stacked triangles"
@@ -155,9 +202,6 @@ class _Group(OneProcess):
         at = np.cumsum([0] + [len(part) for part in stacked])[_rank()]
         top, r = np.linalg.qr(np.concatenate(stacked))
         return q@top[at:at+len(stacked[_rank()])], r
-
-    def resume(self, sides, noise): return self.saved.resume(sides, noise)
-    def keep(self, sides, *state): self.saved.keep(sides, *state)
 
 # %% ../nbs/46_parts.ipynb #m-saved
 class _Saved:
@@ -216,7 +260,7 @@ class BayesPart(NamedTuple):
     users:range # its users
     items:range # its items
     factors:BayesFactors # of these users and items
-    ratings:tuple[int, int] # how many ratings its users and its items have
+    ratings:int # how many ratings it holds
     sent:int # bytes that it sent to other processes in an iteration, without small sums
 
 def join_parts(
@@ -252,11 +296,12 @@ def _given(pairs, ratings, n_users, n_items, n_factors, iterations, seed, compil
     return given | {'seed': seed, 'implicit': implicit}, same
 
 def _world(table, d:int, sizes, checkpoint, every:int, last:int, **about)->_Group:
-    *indices, r = table
-    cuts = [_cut(index, n, d) for index,n in zip(indices, sizes, strict=True)]
+    main, (*index, r) = int(sizes[1]>sizes[0]), table
+    cuts = [np.arange(_processes()+1)*n//_processes() for n in sizes]
+    cuts[main] = _cut(index[main], sizes[main], d)
     about |= {'n_factors': d-1, 'cuts': [c.tolist() for c in cuts],
               'sum of ratings': f'{_total(r.sum()):.9g}', 'ratings': int(_total(len(r)))}
-    return _Group(cuts, _Saved(checkpoint, every, last, about))
+    return _Group(cuts, main, _Saved(checkpoint, every, last, about))
 
 # %% ../nbs/46_parts.ipynb #m-fit
 def fit_bayes_parts(
@@ -292,7 +337,7 @@ def fit_bayes_parts(
                    iterations, seed=seed, implicit=bool(implicit))
     factors = fit_sides(world, **given, progress=progress and not _rank())
     users, items = (range(part.start, part.stop) for part in world.parts)
-    part = BayesPart(users, items, factors, tuple(world.held), int(sum(world.sent[-2:])))
+    part = BayesPart(users, items, factors, world.held, world.sent_last)
     if not gather: return part
     if not _several(): return factors
     parts = [None]*_processes() if not _rank() else None

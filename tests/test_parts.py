@@ -43,7 +43,7 @@ def same_fits(a, b, tol=1e-9):
     assert abs(a.noise-b.noise)<=tol and abs(a.mu-b.mu)<=tol
 
 
-CASES = {'plain': (30, 20, 300, {}), 'biases': (9, 14, 80, {'n_factors': 0}), 'few rows': (4, 2, 12, {'n_factors': 1}),
+CASES = {'plain': (30, 20, 300, {}), 'more items': (60, 70, 900, {'meta': True, 'implicit': True, 'compiled': False}), 'biases': (9, 14, 80, {'n_factors': 0}), 'few rows': (4, 2, 12, {'n_factors': 1}),
          'metadata': (30, 20, 300, {'meta': True}), 'who rated what': (70, 60, 900, {'implicit': True}),
          'both, PyTorch': (70, 60, 900, {'implicit': True, 'meta': True, 'compiled': False})}
 
@@ -61,27 +61,51 @@ def test_several_processes_find_what_one_finds(case, n):
     assert others==[None]*(n-1)
 
 
+def test_directions_that_the_table_does_not_have_change_no_prediction():
+    given = table(2, 30, 20, 100)  # a matrix of rank 18 or less, with 20 implicit features
+    everything = torch.cartesian_prod(torch.arange(30), torch.arange(20))
+    whole = fit_bayes(*given, 30, 20, 3, 10, implicit=True)
+    found = in_processes(fit_bayes_parts, shares(2, 3, *given), n_users=30, n_items=20, n_factors=3, iterations=10, implicit=True)[0]
+    same(found.predict(everything), whole.predict(everything), rtol=1e-6, atol=1e-6)
+
+
 def test_parts_join_and_go_on():
     given, sizes = table(0, 40, 25, 500), {'n_users': 40, 'n_items': 25}
     early = fit_bayes(given[0][:400]//2, given[1][:400], 20, 13, 2, 5)
     whole = fit_bayes(*given, **sizes, n_factors=2, iterations=5, start=early)
     found = in_processes(fit_bayes_parts, shares(0, 2, *given), **sizes, n_factors=2, iterations=5, start=early, gather=False)
     same_fits(join_parts(found), whole)
-    assert sum(p.ratings[0] for p in found)==sum(p.ratings[1] for p in found)==500
-    for of,k in (('users', 0), ('items', 1)):  # a row without ratings counts like d = 3 of them
-        work = [p.ratings[k]+3*len(getattr(p, of)) for p in found]
-        assert abs(work[0]-work[1])<=torch.bincount(given[0][:,k]).max()+3
+    work = [p.ratings+3*len(p.users) for p in found]  # a user without ratings counts like d = 3 of them
+    assert sum(p.ratings for p in found)==500 and abs(work[0]-work[1])<=torch.bincount(given[0][:,0]).max()+3
+    assert [p.ratings for p in found]==[torch.isin(given[0][:,0], torch.tensor(p.users)).sum() for p in found]
     with pytest.raises(ValueError, match='`parts` must follow each other, got users'): join_parts(found[::-1])
 
 
-def test_bytes_are_those_of_the_formula():
-    given, d = table(0, 40, 25, 200), 4
-    found = in_processes(fit_bayes_parts, shares(0, 2, *given), n_users=40, n_items=25, n_factors=d-1, iterations=2, gather=False)
-    for rank,part in enumerate(found):
-        pairs, rows = given[0], 0
-        inside = [torch.isin(pairs[:,k], torch.tensor(getattr(part, of))) for k,of in enumerate(('users', 'items'))]
-        for k in (0, 1): rows += len(pairs[inside[k] & ~inside[1-k],k].unique())
-        assert part.sent==8*rows*(d + d*(d+1)//2), rank
+@pytest.mark.parametrize('sizes', [(40, 25), (25, 40)])
+def test_bytes_are_those_of_the_formula(sizes):
+    given, d, main = table(0, *sizes, 200), 4, int(sizes[1]>sizes[0])
+    found = in_processes(fit_bayes_parts, shares(0, 3, *given), n_users=sizes[0], n_items=sizes[1], n_factors=d-1, iterations=2, gather=False)
+    rated = [given[0][torch.isin(given[0][:,main], torch.tensor(part[main])),1-main].unique() for part in found]
+    for k,part in enumerate(found):
+        own = torch.tensor(part[1-main])
+        others = sum(torch.isin(rows, own).sum() for rows in rated[:k]+rated[k+1:])  # own rows that other processes need
+        away = (~torch.isin(rated[k], own)).sum()
+        assert part.sent==8*(others*(d + d*(d+1)//2) + away*(d*(d+1)//2 + 2*d + 2))
+
+
+def test_sums_travel_in_blocks(monkeypatch):
+    given = table(5, 70, 60, 900)
+    whole = fit_bayes(*given, 70, 60, 3, 10, implicit=True)
+    for block in (1, 7):
+        monkeypatch.setattr(parts._Group, 'block', block)
+        same_fits(fit_bayes_parts(*given, 70, 60, 3, 10, implicit=True), whole)
+    found = in_processes(_in_blocks, shares(0, 3, *given), n_users=70, n_items=60, n_factors=3, iterations=10, implicit=True)
+    same_fits(found[0], whole)
+
+
+def _in_blocks(*args, **settings):
+    parts._Group.block = 6  # two rows of each process at a time
+    return fit_bayes_parts(*args, **settings)
 
 
 @pytest.mark.parametrize('options', [{}, {'implicit': True}])
@@ -107,7 +131,7 @@ def refused(change, error, match, **settings):
     dealt[1] = change(*dealt[1])
     found = in_processes(_outcome, dealt, iterations=2, **settings)
     assert time.monotonic()-begin<60
-    for kind,message,notes in found: assert (kind, match in message)==(error, True), found
+    for kind,message,_ in found: assert (kind, match in message)==(error, True), found
     return found
 
 
