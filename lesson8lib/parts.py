@@ -1,4 +1,6 @@
-"""x
+"""Divide users and ratings among processes, add up what they know about each film, and get the posterior of one process
+
+Bayesian matrix factorization on several machines: `fit_bayes_parts` finds what `fit_bayes` finds, with users and ratings divided among processes; `BayesPart` is what each holds in the end, and `join_parts` joins them. `in_processes` runs a function in several processes of one machine. Built on `torch.distributed`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/parts.html.md"""
 
@@ -7,7 +9,7 @@ Docs: https://lesson8lib.github.io/lesson8lib/parts.html.md"""
 # %% auto #0
 __all__ = ['BayesPart', 'join_parts', 'fit_bayes_parts', 'in_processes']
 
-# %% ../nbs/46_parts.ipynb #p2
+# %% ../nbs/46_parts.ipynb #46a00005
 import multiprocessing
 import pickle
 import re
@@ -27,7 +29,7 @@ from .bayes import BayesFactors, check_fit, fit_sides, OneProcess
 from .checks import check_size
 from .training import new_generator
 
-# %% ../nbs/46_parts.ipynb #m-total
+# %% ../nbs/46_parts.ipynb #46b00tot
 def _several()->bool: return dist.is_available() and dist.is_initialized()
 def _rank()->int: return dist.get_rank() if _several() else 0
 def _processes()->int: return dist.get_world_size() if _several() else 1
@@ -55,7 +57,7 @@ def _exchange(table, to, counts=None)->np.ndarray:
                            counts.tolist(), to.tolist())
     return got.numpy()
 
-# %% ../nbs/46_parts.ipynb #m-agree
+# %% ../nbs/46_parts.ipynb #46b00agr
 def _agree(check):
     """Result of `check`, and settings that must be equal in all processes
 
@@ -76,7 +78,7 @@ def _agree(check):
                                  f'in process 0 and {theirs[name]} in process {rank}')
     return found
 
-# %% ../nbs/46_parts.ipynb #m-cut
+# %% ../nbs/46_parts.ipynb #46b00cut
 def _cut(index, n:int, d:int)->np.ndarray:
     """Where the parts of n rows start, and the end of the last
 
@@ -101,7 +103,7 @@ def _normal_rows(n:int, width:int, first:int, last:int, generator)->np.ndarray:
         start = end
     return torch.cat(parts).numpy()
 
-# %% ../nbs/46_parts.ipynb #m-group
+# %% ../nbs/46_parts.ipynb #46b00gro
 class _Group(OneProcess):
     """Users and items in one part for each process; what travels between the parts
 
@@ -203,7 +205,7 @@ class _Group(OneProcess):
         top, r = np.linalg.qr(np.concatenate(stacked))
         return q@top[at:at+len(stacked[_rank()])], r
 
-# %% ../nbs/46_parts.ipynb #m-saved
+# %% ../nbs/46_parts.ipynb #46b00sav
 class _Saved:
     "One file for each process and saved iteration; the newest that all have counts"
     def __init__(self, folder, every:int, last:int, about:dict):
@@ -254,7 +256,7 @@ class _Saved:
             side.prior = tuple(prior)
         return done, state['noise'], state['bounds']
 
-# %% ../nbs/46_parts.ipynb #m-part
+# %% ../nbs/46_parts.ipynb #46b00par
 class BayesPart(NamedTuple):
     "What one process holds at the end of `fit_bayes_parts`"
     users:range # its users
@@ -279,7 +281,7 @@ def join_parts(
         found[name] = getattr(every[0], name)._replace(loadings=loadings)
     return every[0]._replace(**found)
 
-# %% ../nbs/46_parts.ipynb #m-given
+# %% ../nbs/46_parts.ipynb #46b00giv
 def _given(pairs, ratings, n_users, n_items, n_factors, iterations, seed, compiled, user_meta,
            item_meta, implicit, start, gather, checkpoint, every):
     "Checked arguments of a fit, and which of them must be equal in all processes"
@@ -303,7 +305,7 @@ def _world(table, d:int, sizes, checkpoint, every:int, last:int, **about)->_Grou
               'sum of ratings': f'{_total(r.sum()):.9g}', 'ratings': int(_total(len(r)))}
     return _Group(cuts, main, _Saved(checkpoint, every, last, about))
 
-# %% ../nbs/46_parts.ipynb #m-fit
+# %% ../nbs/46_parts.ipynb #46b00fit
 def fit_bayes_parts(
     pairs:Integer[Tensor, 'n 2'], # user and item of each rating that this process read
     ratings:Float[Tensor, ' n'], # these ratings
@@ -344,7 +346,7 @@ def fit_bayes_parts(
     dist.gather_object(part, parts)
     return join_parts(parts) if parts else None
 
-# %% ../nbs/46_parts.ipynb #m-processes
+# %% ../nbs/46_parts.ipynb #46b00pro
 def _in_group(work:bytes, file:str, rank:int, n:int)->bytes:
     torch.set_num_threads(1)
     store = dist.FileStore(file, n)
