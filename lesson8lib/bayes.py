@@ -423,7 +423,8 @@ def check_fit(
     start)->dict: # what `fit_sides` takes
     "Check the arguments of `fit_bayes`, whose errors it raises"
     sizes = check_size(n_users, 'n_users'), check_size(n_items, 'n_items')
-    d, iterations = check_size(n_factors, 'n_factors', low=0)+1, check_size(iterations, 'iterations')
+    d = check_size(n_factors, 'n_factors', low=0)+1
+    iterations = check_size(iterations, 'iterations')
     _check_start(start, sizes, n_factors)
     return {'table': _check_table(pairs, ratings, sizes), 'd': d, 'iterations': iterations,
             'metas': _check_metas(user_meta, item_meta, sizes), 'start': start,
@@ -637,7 +638,8 @@ def fit_bayes(
     Bayesian approach to movie rating prediction, 2007; for `implicit`, Koren 2008."""
     given = check_fit(pairs, ratings, n_users, n_items, n_factors, iterations, compiled,
                       user_meta, item_meta, start)
-    return fit_sides(OneProcess(), **given, seed=seed, implicit=implicit, progress=progress)
+    return fit_sides(OneProcess(), **given, seed=seed, implicit=implicit,
+                     progress=progress)
 
 
 # %% ../nbs/40_bayes.ipynb #ba7e5011

@@ -69,6 +69,18 @@ def test_directions_that_the_table_does_not_have_change_no_prediction():
     same(found.predict(everything), whole.predict(everything), rtol=1e-6, atol=1e-6)
 
 
+def test_a_process_may_read_no_rating():
+    pairs, ratings = table(4, 30, 20, 300)
+    found = in_processes(fit_bayes_parts, [(pairs[:0], ratings[:0]), (pairs, ratings)], n_users=30, n_items=20, n_factors=2, iterations=5)
+    same_fits(found[0], fit_bayes(pairs, ratings, 30, 20, 2, 5))
+
+
+def test_a_group_for_tensors_on_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(parts, '_several', lambda: True)
+    monkeypatch.setattr(parts.dist, 'get_backend', lambda: 'nccl')
+    with pytest.raises(ValueError, match="must have gloo, for tensors on the CPU, got 'nccl'"): fit_bayes_parts(*table(0, 9, 7, 60), 9, 7)
+
+
 def test_parts_join_and_go_on():
     given, sizes = table(0, 40, 25, 500), {'n_users': 40, 'n_items': 25}
     early = fit_bayes(given[0][:400]//2, given[1][:400], 20, 13, 2, 5)

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, tabular, titanic, training
+from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, parts, pooling, popularity, recommender, tabular, titanic, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -81,6 +81,9 @@ each_draw: Tensor = drawn.add(torch.tensor([1]), torch.tensor([5.])).posterior(t
 center: float = features.count + fitted.mu + float(prior.mean[0,0]) + float(each_draw[0,0])
 user_vectors, item_vectors = drawn.vectors()
 fast: bool = bayes.check_compiled(None)
+
+part = parts.fit_bayes_parts(x, y, n_users, n_items, n_factors=2, iterations=3, gather=False)
+if isinstance(part, parts.BayesPart): fitted = parts.join_parts([part])
 
 # choices
 stars: Tensor = choice.star_values(y)
