@@ -139,7 +139,7 @@ clicks = recommender.Recommender(item='title', feedback='implicit').fit(ratings[
 next_films: pd.DataFrame = clicks.fold_in(['Teacup'], unknown='skip')
 
 # comparing them
-parts: pd.DataFrame = compare.cross_validate(recommender.Recommender(2, item='title'), ratings, cv=2, progress=False)
+folds: pd.DataFrame = compare.cross_validate(recommender.Recommender(2, item='title'), ratings, cv=2, progress=False)
 curve: pd.DataFrame = compare.validation_curve(recommender.Recommender(2, item='title'), ratings, 'n_factors', [1, 2], cv=2, progress=False)
 def show_curve(name:str)->str: return compare.show_validation_curve(curve, name).get_xlabel()
 
