@@ -323,18 +323,18 @@ def fit_bayes_parts(
     gather:bool=True, # return everything in process 0? If not, its part in each process
     checkpoint:str|Path|None=None, # folder to save to, and to continue from
     every:int=10, # iterations from one checkpoint to the next
-)->BayesFactors|BayesPart|None: # None in processes other than 0 if everything is gathered
-    """Fit as `fit_bayes` does, in all processes of the `torch.distributed` group together
+)->BayesFactors|BayesPart|None: # None in processes other than 0 if gathered
+    """Fit as `fit_bayes` does, by all processes of the `torch.distributed` group
 
     Each process passes other ratings; without a group, this process fits alone. Raises
-    the errors of `fit_bayes`, in all processes even if one has the cause, and ValueError
-    for settings that differ between processes, for a checkpoint of another fit, and for
-    a group that cannot send tensors on the CPU."""
+    the errors of `fit_bayes`, in all processes even if one has the cause, and
+    ValueError for settings that differ between processes, for a checkpoint of another
+    fit, and for a group that cannot send tensors on the CPU."""
     if _several() and dist.get_backend()=='nccl':
-        raise ValueError("`torch.distributed` must use gloo for tensors on the CPU, got 'nccl'")
+        raise ValueError("the group must have gloo, for tensors on the CPU, got 'nccl'")
     given = _agree(lambda: _given(
-        pairs, ratings, n_users, n_items, n_factors, iterations, seed, compiled, user_meta,
-        item_meta, implicit, start, gather, checkpoint, every))
+        pairs, ratings, n_users, n_items, n_factors, iterations, seed, compiled,
+        user_meta, item_meta, implicit, start, gather, checkpoint, every))
     world = _world(given['table'], given['d'], (n_users, n_items), checkpoint, every,
                    iterations, seed=seed, implicit=bool(implicit))
     factors = fit_sides(world, **given, progress=progress and not _rank())
@@ -361,17 +361,18 @@ def in_processes(
     shares:list[tuple], # positional arguments, one tuple for each process
     **settings, # keyword arguments, the same in all processes
 )->list: # what the function returned in each process
-    """Run a function in new processes of this machine, one thread each, that form a group
+    """Run a function in a group of new processes of this machine, one thread each
 
     What it raises in one of them is raised here. To be called in a script below
     `if __name__ == '__main__'`, as `multiprocessing` requires."""
-    there = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context('forkserver' if 'forkserver' in there else 'spawn')
-    if 'forkserver' in there: context.set_forkserver_preload([__name__, 'numba'])
-    n = len(shares)
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(n, context) as pool:
-        futures = [pool.submit(_in_group, pickle.dumps((function, share, settings)),
-                               f'{folder}/group', rank, n) for rank,share in enumerate(shares)]
+    fork = 'forkserver' in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context('forkserver' if fork else 'spawn')
+    if fork: context.set_forkserver_preload([__name__, 'numba'])
+    n, temporary = len(shares), tempfile.TemporaryDirectory()
+    work = [pickle.dumps((function, share, settings)) for share in shares]
+    with temporary as folder, ProcessPoolExecutor(n, context) as pool:
+        futures = [pool.submit(_in_group, part, f'{folder}/group', rank, n)
+                   for rank,part in enumerate(work)]
         errors = [e for f in futures if (e := f.exception())]
         # a process that fails leaves the others with a broken connection
         if errors: raise min(errors, key=lambda e: isinstance(e, RuntimeError))
