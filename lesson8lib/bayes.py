@@ -185,9 +185,8 @@ def _update(rows, other, center, cov, noise, compiled, draw=None, sums=_blocks):
 
 # %% ../nbs/40_bayes.ipynb #ba7e5002
 class OneProcess:
-    """How a fit sums over rows and finds them: in one process, which holds them all
-
-    `parts` has a subclass for several. Side 0 is the users, side 1 the items."""
+    "How a fit sums over rows and finds them: here, all are in one process"
+    # side 0 is the users, side 1 the items; `parts` has a subclass for several processes
     def total(self, part): return part  # summed over all processes
     def extremes(self, r): return r.min(initial=np.inf), r.max(initial=-np.inf)
 
@@ -291,19 +290,19 @@ class _Side:
 
 def ridge_prior(
     means:np.ndarray, # posterior means of the vectors, (n, d)
-    spread:np.ndarray, # sum of their posterior covariances, (d, d)
+    spread:np.ndarray, # sum of all posterior covariances, (d, d)
     features:np.ndarray, # of each vector, less their averages, (n, m)
     strength:np.ndarray, # of each group of features, to start from
     group:np.ndarray, # the group of each feature, (m)
     steps:int=30, # how often weights and strengths are computed in turn
     gram:np.ndarray|None=None, # features.T@features, if it is known already
     total=None, # sums an array over processes, if several hold vectors
-)->tuple: # mean, covariance and weights of the prior; strengths; covariance of the weights' rows
+)->tuple: # mean, covariance, weights; strengths; covariance of the weights' rows
     """The prior of vectors whose mean depends on features
 
     The weights W have the prior N(0, covariance/strength), and ridge regression of the
-    vectors' means on the features is their posterior mean. `spread` and `gram` are sums
-    over all processes. In NumPy, so that threads change no bit."""
+    vectors' means on the features is their posterior mean. In NumPy, so that threads
+    change no bit."""
     total = total or OneProcess().total
     n, d = total(len(means)), means.shape[1]
     center = total(means.sum(0))/n
@@ -419,15 +418,15 @@ def _check_start(start, sizes, n_factors:int):
                              f'got {d-1} and {old}')
 
 def check_fit(
-    pairs, ratings, n_users, n_items, n_factors, iterations, compiled, user_meta, item_meta,
-    start)->dict: # what `fit_sides` takes
-    "Check the arguments of `fit_bayes`, whose errors it raises"
-    sizes = check_size(n_users, 'n_users'), check_size(n_items, 'n_items')
+    pairs, ratings, sizes, n_factors, iterations, compiled, metas, start
+)->dict: # what `fit_sides` takes
+    "Check the arguments of `fit_bayes`"
+    sizes = check_size(sizes[0], 'n_users'), check_size(sizes[1], 'n_items')
     d = check_size(n_factors, 'n_factors', low=0)+1
     iterations = check_size(iterations, 'iterations')
     _check_start(start, sizes, n_factors)
     return {'table': _check_table(pairs, ratings, sizes), 'd': d, 'iterations': iterations,
-            'metas': _check_metas(user_meta, item_meta, sizes), 'start': start,
+            'metas': _check_metas(*metas, sizes), 'start': start,
             'compiled': check_compiled(compiled)}
 
 def _scale(r, world:OneProcess):
@@ -511,7 +510,7 @@ def fit_sides(
     compiled:bool, # use numba?
     progress:bool, # show a progress bar
 )->'BayesFactors': # of this process' users and items
-    "Fit the users and items of this process, together with the other processes"
+    "Fit the users and items of this process"
     metas, (n, mu, unit) = [world.own(*m) for m in enumerate(metas)], _scale(table[2], world)
     loadings = None if implicit else [np.zeros((len(m), 0)) for m in reversed(metas)]
     r = (table[2]-mu)/unit  # until the end, in units of their standard deviation
@@ -636,8 +635,8 @@ def fit_bayes(
     equal or not finite, for metadata of another size and for a `start` that does not
     fit, ImportError for `compiled` without numba. Sources: Lim and Teh, Variational
     Bayesian approach to movie rating prediction, 2007; for `implicit`, Koren 2008."""
-    given = check_fit(pairs, ratings, n_users, n_items, n_factors, iterations, compiled,
-                      user_meta, item_meta, start)
+    given = check_fit(pairs, ratings, (n_users, n_items), n_factors, iterations,
+                      compiled, (user_meta, item_meta), start)
     return fit_sides(OneProcess(), **given, seed=seed, implicit=implicit,
                      progress=progress)
 

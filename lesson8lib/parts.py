@@ -1,4 +1,4 @@
-"""Divide users and ratings among processes, add up what they know about each film, and get the posterior of one process
+"""Divide users and ratings among processes, add up their sums, and get the posterior of one process
 
 Bayesian matrix factorization on several machines: `fit_bayes_parts` finds what `fit_bayes` finds, with users and ratings divided among processes; `BayesPart` is what each holds in the end, and `join_parts` joins them. `in_processes` runs a function in several processes of one machine. Built on `torch.distributed`.
 
@@ -285,8 +285,8 @@ def join_parts(
 def _given(pairs, ratings, n_users, n_items, n_factors, iterations, seed, compiled, user_meta,
            item_meta, implicit, start, gather, checkpoint, every):
     "Checked arguments of a fit, and which of them must be equal in all processes"
-    given = check_fit(pairs, ratings, n_users, n_items, n_factors, iterations, compiled,
-                      user_meta, item_meta, start)
+    given = check_fit(pairs, ratings, (n_users, n_items), n_factors, iterations, compiled,
+                      (user_meta, item_meta), start)
     new_generator(seed)
     sizes = None if start is None else (len(start.user_mean), len(start.item_mean))
     same = {'n_users': n_users, 'n_items': n_items, 'n_factors': n_factors, 'seed': seed,
