@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, pooling, popularity, recommender, scale, speed, tabular, titanic, training
+from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, parts, pooling, popularity, recommender, scale, speed, tabular, titanic, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -86,6 +86,10 @@ center: float = features.count + fitted.mu + float(prior.mean[0,0]) + float(each
 user_vectors, item_vectors = drawn.vectors()
 fast: bool = bayes.check_compiled(None)
 
+world: bayes.OneProcess = bayes.OneProcess()
+part = parts.fit_bayes_parts(x, y, n_users, n_items, n_factors=2, iterations=3, gather=False)
+if isinstance(part, parts.BayesPart): fitted = parts.join_parts([part])
+
 # choices
 stars: Tensor = choice.star_values(y)
 weights: Tensor = choice.ease(x, n_users, n_items, values=stars)
@@ -140,7 +144,7 @@ clicks = recommender.Recommender(item='title', feedback='implicit').fit(ratings[
 next_films: pd.DataFrame = clicks.fold_in(['Teacup'], unknown='skip')
 
 # comparing them
-parts: pd.DataFrame = compare.cross_validate(recommender.Recommender(2, item='title'), ratings, cv=2, progress=False)
+folds: pd.DataFrame = compare.cross_validate(recommender.Recommender(2, item='title'), ratings, cv=2, progress=False)
 curve: pd.DataFrame = compare.validation_curve(recommender.Recommender(2, item='title'), ratings, 'n_factors', [1, 2], cv=2, progress=False)
 def show_curve(name:str)->str: return compare.show_validation_curve(curve, name).get_xlabel()
 
