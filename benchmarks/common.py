@@ -1,6 +1,7 @@
 "Where results go, and what machine and versions they came from"
 import json
 import platform
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,10 @@ def _cpu()->str:
     return f'{len(names)} × {names[0]}' if names else platform.processor() or platform.machine()
 
 
-def _git(*args:str)->str: return subprocess.run(['git', *args], capture_output=True, encoding='utf-8', cwd=RESULTS.parents[1]).stdout.strip()
+def _git(*args:str)->str:
+    "What git says; nothing where it is not installed"
+    if shutil.which('git') is None: return ''
+    return subprocess.run(['git', *args], capture_output=True, encoding='utf-8', cwd=RESULTS.parents[1]).stdout.strip()
 
 
 def _commit()->str:

@@ -5,6 +5,9 @@ ours, with several budgets (`epochs`, or what the library calls its iterations);
 Only fastai has one budget, the lesson's five epochs, whose error is the mark. 'quality': `fit_sgd`, `fit` and Hogwild with five seeds, unclipped.
 'epoch': seconds of one pass over the 80,000 ratings, and of the parts of a step of `fit`. 'updates': steps of SGD a second on 20 million invented
 ratings, 138,000 users and 27,000 items, some far more popular than others, 50 factors: medians of rounds, each variant in each round.
+'delay': the error if every change comes a number of ratings too late, as on a GPU, where thousands of ratings are worked on at once. 'gpu': ratings a
+second of `fit_sgd` and of `fit` with batches of 16,384 on 20 million invented ratings, and the errors of both on a smaller table; needs a GPU, but neither
+numba nor data, does nothing elsewhere, and writes speed_gpu.json: `python benchmarks/speed.py --only gpu`.
 
 numba compiles before anything is timed; `compile` in `about` holds the seconds of the first compilation. Libraries that are not installed are left out,
 and their stored results stay. `python benchmarks/speed.py` takes about five minutes; `--only updates` some tasks.
@@ -34,7 +37,7 @@ import torch
 from common import RESULTS, record, save
 from peers import Split
 
-from lesson8lib.collab import DotProductBias, RatingsData
+from lesson8lib.collab import DotProductBias, RatingsData, sigmoid_range
 from lesson8lib.data import load_movielens
 from lesson8lib.speed import Cells, aligned_rows, compile_kernel, fit_sgd, sgd_pass
 from lesson8lib.training import evaluate, fit, new_generator
@@ -130,15 +133,22 @@ def quality()->list[dict]:
 # ---- Hogwild: two threads on any two parts of the ratings, without regard to who else writes
 def hogwild(model, train, seed, progress, epochs=20, lr=.02, wd=.2):
     (x, y), n, rng = train, model.user_factors.shape[1], np.random.default_rng(seed)
-    p, q = aligned_rows(len(model.user_bias), n+2), aligned_rows(len(model.item_bias), n+2)
-    parts = [(p, model.user_factors, model.user_bias, n), (q, model.item_factors, model.item_bias, n+1)]
-    for rows,factors,bias,own in parts: rows[:,:n], rows[:,own], rows[:,2*n+1-own] = factors.detach(), bias.detach(), 1
     order = rng.permutation(len(y))
     u, i, r = (a[order] for a in (x[:,0].numpy().astype(np.int32), x[:,1].numpy().astype(np.int32), y.numpy()))
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool, rows_of(model) as (p, q):
         for epoch in range(epochs):
             rate = lr*(1+math.cos(math.pi*epoch/epochs))/2
             list(pool.map(partial(compile_kernel(), u, i, r, p, q, n, *floats(rate, wd, 0, 5.5), AHEAD), (0, len(y)//2), (len(y)//2, len(y))))
+
+
+@contextmanager
+def rows_of(model):
+    "Rows of users and of items, which go back into the model at the end"
+    n = model.user_factors.shape[1]
+    p, q = aligned_rows(len(model.user_bias), n+2), aligned_rows(len(model.item_bias), n+2)
+    parts = [(p, model.user_factors, model.user_bias, n), (q, model.item_factors, model.item_bias, n+1)]
+    for rows,factors,bias,own in parts: rows[:,:n], rows[:,own], rows[:,2*n+1-own] = factors.detach(), bias.detach(), 1
+    yield p, q
     with torch.no_grad():
         for rows,factors,bias,own in parts:
             factors.copy_(torch.from_numpy(rows[:,:n]))
@@ -146,6 +156,44 @@ def hogwild(model, train, seed, progress, epochs=20, lr=.02, wd=.2):
 
 
 def floats(*values): return [np.float32(v) for v in values]
+
+
+# ---- Changes that come late
+def late_pass(users, items, ratings, p, q, n, lr, wd, low, span, delay):
+    "`sgd_pass`, but a rating reads rows to which the changes of the last `delay` ratings have not been added"
+    width = p.shape[1]
+    late_p, late_q = np.zeros((delay, width), np.float32), np.zeros((delay, width), np.float32)
+    for k in range(len(ratings)+delay):
+        u, i = users[min(k, len(ratings)-1)], items[min(k, len(ratings)-1)]
+        a, b, at = p[u].copy(), q[i].copy(), k % delay
+        if k>=delay:
+            p[users[k-delay]] += late_p[at]
+            q[items[k-delay]] += late_q[at]
+        if k<len(ratings):
+            s = 1/(1+np.exp(-np.sum(a*b)))
+            step = 2*lr*(low+span*s-ratings[k])*span*s*(1-s)
+            late_p[at], late_q[at] = -lr*wd*a-step*b, -lr*wd*b-step*a
+            late_p[at,n+1], late_q[at,n] = 0, 0
+
+
+def fit_late(model, train, seed, delay, epochs=20, lr=.02, wd=.2):
+    (x, y), rng, kernel = train, np.random.default_rng(seed), compile_kernel(late_pass)
+    with rows_of(model) as (p, q):
+        for epoch in range(epochs):
+            order, rate = rng.permutation(len(y)), lr*(1+math.cos(math.pi*epoch/epochs))/2
+            kernel(*x.numpy()[order].T.copy(), y.numpy()[order], p, q, model.user_factors.shape[1], *floats(rate, wd, 0, 5.5), delay)
+
+
+def late()->list[dict]:
+    out = []
+    for seed in MANY_SEEDS:
+        data = data_of(seed)
+        popular = max(data.train[0][:,k].bincount().max().item() for k in (0, 1))
+        for programs in (1, 4, 16, 64):  # at work on the most popular row, on average
+            model = new_model(seed)
+            fit_late(model, data.train, seed, programs*len(data.train[1])//popular)
+            out += records('late changes', {'mse': evaluate(model.eval(), data.valid)['loss']}, seed, task='delay', programs=programs)
+    return out
 
 
 # ---- One pass over 80,000 ratings
@@ -195,11 +243,15 @@ def strata(cells:Cells, step, each)->None:
         list(each(lambda cell: step(cells.start[cell], cells.start[cell+1]), found))
 
 
+def invented(rng, powers=(2, 3)): # the higher the power, the more popular the most popular: it has 1/size^(1/power) of the ratings
+    users, items = ((rng.permutation(n)[(n*rng.random(N, np.float32)**power).astype(np.int32).clip(max=n-1)]).astype(np.int32)
+                    for n,power in zip(SIZES, powers, strict=True))
+    return users, items, rng.integers(1, 6, N).astype(np.float32)
+
+
 def variants()->tuple[dict, float]: # name -> function that makes updates, and how many; seconds of sorting
     rng = np.random.default_rng(0)
-    users, items = ((rng.permutation(n)[(n*rng.random(N, np.float32)**power).astype(np.int32).clip(max=n-1)]).astype(np.int32)
-                    for n,power in zip(SIZES, (2, 3), strict=True))
-    ratings = rng.integers(1, 6, N).astype(np.float32)
+    users, items, ratings = invented(rng)
     def tables(make):
         p, q = (make(n, FACTORS+2) for n in SIZES)
         for rows,ones in ((p, FACTORS+1), (q, FACTORS)):
@@ -242,8 +294,62 @@ def updates()->list[dict]:
     return out
 
 
+# ---- On a GPU
+def of_an_epoch(run, more:int)->float:
+    "Seconds of an epoch alone: a run of 1+more epochs less one of a single epoch, after a first one that compiles"
+    seconds = []
+    for epochs in (1, 1, 1+more):
+        start = time.perf_counter()
+        run(epochs=epochs)
+        torch.cuda.synchronize()
+        seconds.append(time.perf_counter()-start)
+    return (seconds[2]-seconds[1])/more
+
+
+def gpu_speed(powers)->list[dict]:
+    "Most of an epoch of `fit` may be the order of ratings, which the CPU draws"
+    users, items, ratings = map(torch.from_numpy, invented(np.random.default_rng(0), powers))
+    data, out = (torch.stack([users, items], 1).cuda(), ratings.cuda()), []
+    setting = {'task': 'gpu', 'popular': round(items.bincount().max().item()/N, 4)}
+    for k in range(ROUNDS):
+        for name,fitting,more in (('fit_sgd', fit_sgd, 10), ('fit, batch 16,384', partial(fit, bs=16_384), 1)):
+            def run(epochs, fitting=fitting):
+                model = DotProductBias(*SIZES, FACTORS, generator=new_generator(0)).cuda()
+                fitting(model, data, epochs=epochs, seed=0, progress=False)
+            out += records(name, {'M/s': N/of_an_epoch(run, more)/1e6}, k, **setting)
+        start = time.perf_counter()
+        torch.randperm(N, generator=new_generator(0)).cuda()
+        out += records('order of fit', {'seconds': time.perf_counter()-start}, k, **setting)
+        for r in out[-3:]: print(r, flush=True)
+    return out
+
+
+def gpu_quality(n=100_000, sizes=(944, 1665), factors=5)->list[dict]:
+    "Errors on ratings of a model with noise: the noise alone has a variance of 1"
+    out = []
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        x = np.stack([(size*rng.random(2*n)**1.4).astype(np.int64) for size in sizes], 1)
+        p, q = (torch.from_numpy(rng.normal(0, 1, (size, factors))) for size in sizes)
+        pairs = torch.from_numpy(x)
+        y = (sigmoid_range((p[pairs[:,0]]*q[pairs[:,1]]).sum(1)/2, 0, 5.5)+torch.from_numpy(rng.normal(0, 1, 2*n))).float()
+        train, valid = ((pairs[part].cuda(), y[part].cuda()) for part in (slice(n), slice(n, None)))
+        for name,fitting in (('fit_sgd', fit_sgd), ('fit, batch 512', partial(fit, bs=512))):
+            model = DotProductBias(*sizes, FACTORS, generator=new_generator(seed)).cuda()
+            fitting(model, train, seed=seed, progress=False)
+            out += records(name, {'mse': evaluate(model.eval(), valid)['loss']}, seed, task='gpu quality')
+            print(out[-1], flush=True)
+    return out
+
+
+def gpu()->None:
+    if not torch.cuda.is_available(): return print('gpu: no GPU, nothing measured')
+    found = [r for powers in ((2, 1.75), (2, 3)) for r in gpu_speed(powers)] + gpu_quality()
+    save('speed_gpu', found, ('torch', 'triton', 'numpy'), gpu=torch.cuda.get_device_name(), n=N, sizes=SIZES, factors=FACTORS)
+
+
 # ---- Running, and storing
-TASKS = {'ml-100k': on_movielens, 'quality': quality, 'epoch': epoch, 'updates': updates}
+TASKS = {'ml-100k': on_movielens, 'quality': quality, 'delay': late, 'epoch': epoch, 'updates': updates}
 DISTRIBUTIONS = {'surprise': 'scikit-surprise', 'cmfrec': 'cmfrec', 'lenskit': 'lenskit', 'myfm': 'myfm', 'fastai': 'fastai', 'numba': 'numba'}
 
 
@@ -281,8 +387,10 @@ def store(found:list[dict], done:list[str])->None:
 
 def main()->None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--only', nargs='*', default=list(TASKS), choices=TASKS, help='tasks')
+    parser.add_argument('--only', nargs='*', default=[*TASKS, 'gpu'], choices=[*TASKS, 'gpu'], help='tasks')
     tasks = parser.parse_args().only
+    if 'gpu' in tasks: gpu()
+    if not (tasks := [task for task in tasks if task!='gpu']): return
     fit_sgd(new_model(0), data_of(0).train, epochs=1, progress=False)  # numba compiles
     store([r for task in tasks for r in TASKS[task]()], tasks)
 

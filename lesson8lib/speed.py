@@ -182,35 +182,38 @@ class Cells(NamedTuple):
 
 # %% ../nbs/44_speed.ipynb #44a00018
 def fit_sgd(
-    model:DotProductBias, # trained in place; float32, on the CPU
+    model:DotProductBias, # trained in place; float32, on the CPU or a CUDA device
     train:Sequence[Tensor], # user and item indices, Int (n, 2); ratings, Float (n)
     valid:Sequence[Tensor]|None=None, # the same for validation
     epochs:int=20, # passes over all ratings
     # learning rate of the first epoch, for about five stars; annealed along a cosine
     lr:float=.02,
     wd:float=.2, # weight decay: a step at rate r multiplies the two rows by 1-r·wd
-    blocks:int|None=None, # the grid has blocks × blocks cells; chosen by size if None
-    threads:int|None=None, # at most `blocks` are of use; PyTorch's number if None
+    # CPU: the grid has blocks × blocks cells; chosen by size if None
+    blocks:int|None=None,
+    threads:int|None=None, # CPU: at most `blocks` are of use; PyTorch's number if None
     seed:int|None=None, # seed for the order of ratings; drawn globally if None
     progress:bool=True, # show a progress bar?
 )->'pandas.DataFrame': # a row per epoch: train_loss, valid_loss
     """Fit a model by compiled SGD on the squared error, one rating at a time
 
-    The number of threads does not change the result. Raises ImportError without numba,
-    FloatingPointError when the training loss is NaN or infinite, IndexError for indices
-    outside of a vocabulary. Sources: Gemulla and others 2011; Koren and others 2009."""
+    The number of threads does not change the result. On a GPU, many ratings are worked
+    on at once, in an order drawn there: two runs differ slightly, as with Hogwild.
+    Raises ImportError without numba (CPU) or Triton (GPU), FloatingPointError when the
+    training loss is NaN or infinite, IndexError for indices outside of a vocabulary.
+    Sources: Gemulla and others 2011; Koren and others 2009; Niu and others 2011."""
     import pandas as pd
-    kernel = compile_kernel()
-    epochs, lr, wd, threads = _check_settings(model, epochs, lr, wd, threads)
+    epochs, lr, wd, threads = _check_settings(model, epochs, lr, wd, blocks, threads)
     given = _check_ratings(train, 'train', model)
     if valid is not None: _check_ratings(valid, 'valid', model)
     rng = np.random.default_rng(new_generator(seed).initial_seed())
     tables = [_pack(model, side, rng) for side in ('user', 'item')]
-    cells = _sort(tables, given, blocks, rng)
     bar = progress_bar(epochs, progress, 'epoch')
     with ThreadPoolExecutor(threads) as pool, bar:
         each = map if threads==1 else pool.map
-        steps = _epochs(kernel, cells, tables, model, epochs, lr, wd, each, rng)
+        run = (_gpu_run(given, tables, rng) if _on_gpu(model)
+               else _cpu_run(given, tables, blocks, each, rng))
+        steps = _epochs(run, model, epochs, lr, wd)
         rows = _watch(steps, model, tables, valid, epochs, bar)
     _unpack_all(model, tables)
     columns = None if rows else ['epoch', 'train_loss']
@@ -223,32 +226,40 @@ def _columns(model, side:str)->tuple[Tensor, Tensor, int, int]:
     n = factors.shape[1]
     return factors, bias, *((n, n+1) if side=='user' else (n+1, n))
 
-def _pack(model, side:str, rng)->tuple[np.ndarray, np.ndarray]:
+def _on_gpu(model)->bool: return model.user_factors.device.type=='cuda'
+
+def _pack(model, side:str, rng)->tuple:
     "All parameters of one side as padded rows in random order, and each one's row"
     factors, bias, own, ones = _columns(model, side)
     n, n_factors = factors.shape
     table, at = aligned_rows(n, n_factors+2), rng.permutation(n)
-    table[at,:n_factors], table[at,own], table[:,ones] = factors.numpy(), bias.numpy(), 1
-    return table, at
+    table[at,:n_factors], table[at,own] = factors.numpy(force=True), bias.numpy(force=True)
+    table[:,ones] = 1
+    if not _on_gpu(model): return table, at
+    return tuple(torch.from_numpy(a).to(factors.device) for a in (table, at))
 
 def _unpack_all(model, tables)->None:
     "Copy the rows of both sides back into the model"
     for side,(table,at) in zip(('user', 'item'), tables, strict=True):
         factors, bias, own, _ = _columns(model, side)
-        factors.copy_(torch.from_numpy(table[at,:factors.shape[1]]))
-        bias.copy_(torch.from_numpy(table[at,own]))
+        factors.copy_(torch.as_tensor(table[at,:factors.shape[1]]))
+        bias.copy_(torch.as_tensor(table[at,own]))
 
 # %% ../nbs/44_speed.ipynb #44a00019
-def _check_settings(model, epochs, lr, wd, threads)->tuple[int, float, float, int]:
+def _check_settings(model, epochs, lr, wd, blocks, threads)->tuple[int, float, float, int]:
     "Check the arguments of `fit_sgd`; return epochs, lr, wd and threads as Python numbers"
     _check_model(model)
+    device = model.user_factors.device
     for name,p in model.named_parameters():
-        if p.device.type!='cpu' or p.dtype!=torch.float32:
-            raise ValueError(f'`model` must hold float32 numbers on the CPU, got {p.dtype} '
-                             f'on {p.device} in `{name}`: for others take `fit`')
+        if p.device!=device or device.type not in ('cpu', 'cuda') or p.dtype!=torch.float32:
+            raise ValueError('`model` must hold float32 numbers on the CPU or on a CUDA device, '
+                             f'got {p.dtype} on {p.device} in `{name}`: for others take `fit`')
         if not p.requires_grad:
             raise ValueError('`model` must have parameters that all require gradients, got '
                              f'`{name}`, which does not: take `fit`')
+    for name,value in (('blocks', blocks), ('threads', threads)):
+        if value is not None and _on_gpu(model):
+            raise ValueError(f'`{name}` must be None for a model on a GPU, got {value}')
     lr, wd = check_range(lr, 'lr', above=0), check_range(wd, 'wd', low=0)
     threads = check_size(torch.get_num_threads() if threads is None else threads, 'threads')
     return check_size(epochs, 'epochs'), lr, wd, threads
@@ -273,14 +284,23 @@ def _epoch(cells:Cells, step:Callable, each:Callable, rng)->float:
         total += sum(each(run, stratum))
     return total/len(cells.ratings)
 
-def _epochs(kernel, cells, tables, model, epochs:int, lr:float, wd:float, each, rng):
+
+# %% ../nbs/44_speed.ipynb #44a00024
+def _cpu_run(given, tables, blocks:int|None, each:Callable, rng)->Callable:
+    "A function that runs an epoch in compiled code and returns the mean loss"
+    kernel, cells = compile_kernel(), _sort(tables, given, blocks, rng)
+    args = *cells[:3], *(table for table,_ in tables)
+    def run(n, *numbers):
+        numbers = map(np.float32, numbers)
+        return _epoch(cells, partial(kernel, *args, n, *numbers, _ahead), each, rng)
+    return run
+
+def _epochs(run:Callable, model, epochs:int, lr:float, wd:float):
     "The loss of one epoch after the other"
     low, high = model.y_range or (0, 0)
-    n, args = model.user_factors.shape[1], (*cells[:3], *(table for table,_ in tables))
     for epoch in range(epochs):
         rate = lr*(1+math.cos(math.pi*epoch/epochs))/2
-        numbers = (np.float32(v) for v in (rate, wd, low, high-low))
-        loss = _epoch(cells, partial(kernel, *args, n, *numbers, _ahead), each, rng)
+        loss = run(model.user_factors.shape[1], rate, wd, float(low), float(high-low))
         if not math.isfinite(loss):
             raise FloatingPointError(f'the loss became {loss} at a learning rate of {rate:.2g}: '
                                      'try a lower `lr`, or look for large ratings in `train`')
@@ -303,3 +323,69 @@ def _watch(steps, model, tables, valid, epochs:int, bar)->list[dict]:
         warnings.warn(f'interrupted after {len(rows)} of {epochs} epochs; '
                       'the model keeps what it has learned', stacklevel=3)
     return rows
+
+# %% ../nbs/44_speed.ipynb #44a00025
+def _import_triton():
+    global tl  # Triton looks names up in the module of a kernel
+    if find_spec('triton') is None:
+        raise ImportError('SGD on a GPU needs Triton, which comes with PyTorch for CUDA: '
+                          'pip install triton')
+    import triton
+    import triton.language as tl
+    return triton
+
+
+# %% ../nbs/44_speed.ipynb #44a00022
+@cache
+def _triton_kernel()->Callable:
+    "`sgd_pass` for Triton: each program takes a part of the ratings, all at the same time"
+    triton = _import_triton()
+    def program(users, items, ratings, order, p, q, losses, count, part, n, lr, wd, low, span,
+                width:tl.constexpr, tile:tl.constexpr):
+        column = tl.arange(0, tile)
+        k = tl.program_id(0)*part
+        total = 0.
+        last = tl.minimum(k+part, count)
+        while k<last:
+            at = tl.load(order+k)
+            u = p + tl.load(users+at).to(tl.int64)*width + column
+            i = q + tl.load(items+at).to(tl.int64)*width + column
+            a = tl.load(u, column<width, 0., cache_modifier='.cg')  # past the core's own cache,
+            b = tl.load(i, column<width, 0., cache_modifier='.cg')  # which may be outdated
+            f = tl.sum(a*b, 0)
+            s = tl.sigmoid(f)
+            error = tl.where(span>0, low+span*s, f) - tl.load(ratings+at)
+            step = 2*lr*error*tl.where(span>0, span*s*(1-s), 1.)
+            to_u = tl.where(column==n+1, 0., -lr*wd*a - step*b)  # the constant ones stay
+            to_i = tl.where(column==n, 0., -lr*wd*b - step*a)
+            tl.atomic_add(u, to_u, column<width, sem='relaxed')
+            tl.atomic_add(i, to_i, column<width, sem='relaxed')
+            total += error*error
+            k += 1
+        tl.store(losses+tl.program_id(0), total)
+    return triton.jit(inspect.unwrap(program))
+
+
+# %% ../nbs/44_speed.ipynb #44a00023
+def _gpu_run(given, tables, rng)->Callable:
+    "A function that runs an epoch on the GPU of the tables and returns the mean loss"
+    (p, row_of_user), (q, row_of_item) = tables
+    kernel, device, n_ratings = _triton_kernel(), p.device, len(given[2])
+    users, items, ratings = (t.to(device) for t in given)
+    users, items = row_of_user[users].int(), row_of_item[items].int()
+    ratings = ratings.float().contiguous()
+    part = _part(n_ratings, max(rows.bincount().max().item() for rows in (users, items)))
+    losses, width = p.new_zeros(-(-n_ratings//part)), p.shape[1]
+    options = {'width': width, 'tile': 1<<(width-1).bit_length(), 'num_warps': 1}
+    generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
+    def run(n, *numbers):
+        order = torch.randperm(n_ratings, generator=generator, dtype=torch.int32, device=device)
+        args = users, items, ratings, order, p, q, losses, n_ratings, part, n, *numbers
+        with torch.cuda.device_of(p): kernel[len(losses),](*args, **options)
+        return losses.sum(dtype=torch.float64).item()/n_ratings
+    return run
+
+def _part(n:int, popular:int)->int:
+    "Ratings of a program: 4,096 programs, but at most 16 at work on the most popular row"
+    return -(-n//min(4096, 16*n//popular))
+

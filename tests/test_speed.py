@@ -1,8 +1,10 @@
 "The gradient by hand against autograd; the compiled kernel against the plain one; threads, cells, seeds and input checks of `fit_sgd`"
 import copy
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -236,7 +238,7 @@ X, Y = ratings(20)
 @pytest.mark.parametrize('error, says, call', [
     (TypeError, '`model` must be a DotProductBias, got DotProduct', lambda: fit_sgd(DotProduct(30, 20), (X, Y))),
     (TypeError, '`model` must be a DotProductBias, got Other', lambda: sgd_gradients(Other(30, 20), X, Y)),
-    (ValueError, 'float32 numbers on the CPU, got torch.float64 on cpu in `user_factors`', lambda: fit_sgd(make(dtype=torch.float64), (X, Y))),
+    (ValueError, 'float32 numbers on the CPU or on a CUDA device, got torch.float64 on cpu in `user_factors`', lambda: fit_sgd(make(dtype=torch.float64), (X, Y))),
     (ValueError, 'on meta', lambda: fit_sgd(make().to('meta'), (X, Y))),
     (ValueError, '`item_bias`, which does not', lambda: fit_sgd(frozen(), (X, Y))),
     (TypeError, '`train` must be a pair', lambda: fit_sgd(make(), X)),
@@ -297,3 +299,72 @@ def test_two_fits_at_once():
     expected = [fitted(data, seed=s, threads=2)[0] for s in (0, 1)]
     with ThreadPoolExecutor(2) as pool: found = list(pool.map(lambda s: fitted(data, seed=s, threads=2)[0], (0, 1)))
     assert all(equal(a, b) for a,b in zip(found, expected, strict=True))
+
+
+IN_TRITON = """if 1:
+    import copy, sys
+    sys.path.insert(0, 'tests')
+    import numpy as np, pytest, torch
+    from lesson8lib import speed
+    from lesson8lib.collab import DotProductBias
+    from lesson8lib.training import evaluate, new_generator
+    from test_speed import make, ratings
+    speed._on_gpu = lambda model: True
+    data = ratings(120)
+    data = data[0], torch.stack([data[1], data[1]], 1)[:,0]  # no contiguous rows
+
+    for n_factors,y_range in ((3, (0, 5.5)), (14, None), (50, (1., 5.)), (70, (0, 5.5))):
+        model, rng = make(n_factors=n_factors, y_range=y_range), np.random.default_rng(1)
+        tables = [speed._pack(model, side, rng) for side in ('user', 'item')]
+        assert all(isinstance(t, torch.Tensor) for pair in tables for t in pair)
+        p, q = (t.clone().numpy() for t,_ in tables)
+        seed = int(copy.deepcopy(rng).integers(2**63))
+        run = speed._gpu_run((*data[0].T, data[1]), tables, rng)
+        low, high = y_range or (0, 0)
+        numbers = .02, .2, float(low), float(high-low)
+        generator = torch.Generator().manual_seed(seed)
+        for epoch in range(2):
+            order = torch.randperm(120, generator=generator, dtype=torch.int32).numpy()
+            u, i = (at[column].int().numpy()[order] for (_,at),column in zip(tables, data[0].T))
+            given = u, i, data[1].numpy()[order], p, q, n_factors, *map(np.float32, numbers)
+            expected = speed.sgd_pass(*given, 0, 0, 120)/120
+            np.testing.assert_allclose(run(n_factors, *numbers), expected, rtol=1e-5)
+            for (found,_),plain in zip(tables, (p, q)): np.testing.assert_allclose(found, plain, rtol=1e-5, atol=1e-6)
+        assert (tables[0][0][:,n_factors+1]==1).all() and (tables[1][0][:,n_factors]==1).all()
+
+    model = DotProductBias(30, 20, 5, generator=new_generator(0))
+    before = evaluate(model, data)['loss']
+    history = speed.fit_sgd(model, data, data, epochs=3, lr=.05, seed=0, progress=False)
+    assert history.valid_loss.iloc[-1]==evaluate(model, data)['loss']<.9*before and history.train_loss.is_monotonic_decreasing
+    with pytest.raises(FloatingPointError, match='large ratings'): speed.fit_sgd(model, (data[0], data[1]*1e30), seed=0, progress=False)
+    assert not {'numba', 'llvmlite'} & set(sys.modules)
+"""
+
+
+@pytest.mark.skipif(find_spec('triton') is None, reason='Triton is not installed')
+def test_a_gpu_does_what_the_loop_does():
+    "In Triton's interpreter, which runs the programs one after another, on the CPU"
+    done = subprocess.run([sys.executable, '-c', IN_TRITON], env=os.environ | {'TRITON_INTERPRET': '1'}, capture_output=True, encoding='utf-8')
+    assert done.returncode==0, done.stderr
+
+
+@pytest.mark.parametrize('n, popular', [(1, 1), (7, 7), (80_000, 466), (20_000_000, 66_000), (20_000_000, 660_000), (10**9, 1)])
+def test_programs_of_a_gpu(n, popular):
+    "Few enough that at most 16 work on the most popular row on average"
+    part = speed._part(n, popular)
+    programs = -(-n//part)
+    assert 1<=programs<=4096 and (programs-1)*part<n<=programs*part
+    assert programs*popular<=16*n and 2*programs>=min(4096, 16*n//popular, n)
+
+
+@pytest.mark.parametrize('options, says', [({'threads': 1}, '`threads` must be None for a model on a GPU, got 1'), ({'blocks': 4}, '`blocks` must be None')])
+def test_a_gpu_has_no_blocks_and_threads(monkeypatch, options, says):
+    monkeypatch.setattr(speed, '_on_gpu', lambda model: True)
+    with pytest.raises(ValueError, match=says): fit_sgd(make(), (X, Y), **quiet, **options)
+
+
+def test_without_triton(monkeypatch):
+    monkeypatch.setattr(speed, '_on_gpu', lambda model: True)
+    monkeypatch.setattr(speed, 'find_spec', lambda name: None)
+    speed._triton_kernel.cache_clear()
+    with pytest.raises(ImportError, match='pip install triton'): fit_sgd(make(), (X, Y), **quiet)
