@@ -5,12 +5,14 @@ ours, with several budgets (`epochs`, or what the library calls its iterations);
 Only fastai has one budget, the lesson's five epochs, whose error is the mark. 'quality': `fit_sgd`, `fit` and Hogwild with five seeds, unclipped.
 'epoch': seconds of one pass over the 80,000 ratings, and of the parts of a step of `fit`. 'updates': steps of SGD a second on 20 million invented
 ratings, 138,000 users and 27,000 items, some far more popular than others, 50 factors: medians of rounds, each variant in each round.
+'million': one fit of each to a million invented ratings in a process of its own, with the memory that it takes at its peak. 'compile': seconds of an epoch
+of `fit` with and without `torch.compile`, by batch size, without the time to compile.
 'delay': the error if every change comes a number of ratings too late, as on a GPU, where thousands of ratings are worked on at once. 'gpu': ratings a
 second of `fit_sgd` and of `fit` with batches of 16,384 on 20 million invented ratings, and the errors of both on a smaller table; needs a GPU, but neither
 numba nor data, does nothing elsewhere, and writes speed_gpu.json: `python benchmarks/speed.py --only gpu`.
 
 numba compiles before anything is timed; `compile` in `about` holds the seconds of the first compilation. Libraries that are not installed are left out,
-and their stored results stay. `python benchmarks/speed.py` takes about five minutes; `--only updates` some tasks.
+and their stored results stay. `python benchmarks/speed.py` takes about fifteen minutes; `--only updates` some tasks.
 """
 import os
 
@@ -28,6 +30,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 
@@ -38,7 +41,7 @@ from common import RESULTS, record, save
 from peers import Split
 
 from lesson8lib.collab import DotProductBias, RatingsData, sigmoid_range
-from lesson8lib.data import load_movielens
+from lesson8lib.data import load_movielens, make_ratings
 from lesson8lib.speed import Cells, aligned_rows, compile_kernel, fit_sgd, sgd_pass
 from lesson8lib.training import evaluate, fit, new_generator
 
@@ -61,32 +64,38 @@ def records(model:str, values:dict, seed:int=0, **setting)->list[dict]:
 
 # ---- MovieLens-100K
 @cache
-def data_of(seed:int)->RatingsData: return RatingsData.from_df(load_movielens().ratings, seed=seed)
+def data_of(seed:int|str)->RatingsData:
+    if seed=='million': return RatingsData.from_df(make_ratings(1_000_000, 6000, 4000), item='item', seed=0)
+    return RatingsData.from_df(load_movielens().ratings, seed=seed)
 
 
-def new_model(seed:int)->DotProductBias:
+def number(seed:int|str)->int: return 0 if seed=='million' else seed
+
+
+def new_model(seed:int|str)->DotProductBias:
     data = data_of(seed)
-    return DotProductBias(len(data.users), len(data.items), FACTORS, generator=new_generator(seed))
+    return DotProductBias(len(data.users), len(data.items), FACTORS, generator=new_generator(number(seed)))
 
 
-def split_of(seed:int)->Split:
+def split_of(seed:int|str)->Split:
     data = data_of(seed)
     (pairs, ratings), (test, values) = data.train, data.valid
-    return Split(pairs.numpy(), ratings.double().numpy(), test.numpy(), values.double().numpy(), len(data.users), len(data.items), (1, 5), 4, seed, {}, {})
+    sizes = len(data.users), len(data.items)
+    return Split(pairs.numpy(), ratings.double().numpy(), test.numpy(), values.double().numpy(), *sizes, (1, 5), 4, number(seed), {}, {})
 
 
 def clipped(predicted, ratings)->float: return float(np.square(np.clip(predicted, 1, 5)-ratings).mean())
 
 
-def ours(seed:int, fitting, **args)->dict:
+def ours(seed:int|str, fitting, **args)->dict:
     "Error and seconds of `fit` or of `fit_sgd`"
     model, data = new_model(seed), data_of(seed)
-    with clocks() as found: fitting(model, data.train, seed=seed, progress=False, **args)
+    with clocks() as found: fitting(model, data.train, seed=number(seed), progress=False, **args)
     with torch.no_grad(): predicted = model.eval()(data.valid[0]).numpy()
     return {'mse': clipped(predicted, data.valid[1].numpy())} | found
 
 
-def theirs(seed:int, fitting, **args)->dict:
+def theirs(seed:int|str, fitting, **args)->dict:
     split = split_of(seed)
     found = fitting(split, **args)
     return {'mse': clipped(found.predict(split.test_pairs), split.test_ratings)} | split.seconds
@@ -119,6 +128,50 @@ def on_movielens()->list[dict]:
     return out
 
 
+# ---- A million ratings
+BUDGETS = {'fastai': 5, 'fit, batch 64': 5, 'fit, batch 512': 5, 'fit_sgd': 20, 'fit_bayes': 20, 'Surprise SVD': 20, 'cmfrec': 10, 'LensKit': 10, 'myFM': 200}
+
+
+def memory(name:str)->float: # in MB
+    "A line of what Linux says of this process: VmRSS, memory now; VmHWM, its peak"
+    with open('/proc/self/status', encoding='utf-8') as f: return next(int(line.split()[1]) for line in f if line.startswith(name))/1024
+
+
+def one(name:str)->dict:
+    "Error, seconds and memory of a fit to a million ratings"
+    package, run, key, _ = field()[name]
+    import_module(package)
+    data_of('million')
+    with open('/proc/self/clear_refs', 'w', encoding='utf-8') as f: f.write('5')  # the peak starts anew
+    before = memory('VmRSS')
+    return run('million', **{key: BUDGETS[name]}) | {'MB': memory('VmHWM')-before}
+
+
+def million()->list[dict]:
+    out = []
+    for name,(package,*_) in field().items():
+        if find_spec(package) is None: continue
+        done = subprocess.run([sys.executable, __file__, '--one', name], stdout=subprocess.PIPE, encoding='utf-8', check=True)
+        out += records(name, json.loads(done.stdout.splitlines()[-1]), task='million', budget=BUDGETS[name])
+        print(name, done.stdout.splitlines()[-1], flush=True)
+    return out
+
+
+# ---- torch.compile
+def compiled()->list[dict]:
+    out, data = [], data_of(0)
+    for bs in (512, 4096, 16_384):
+        for k in range(ROUNDS):
+            for name,wrap in (('fit', lambda model: model), ('fit, torch.compile', torch.compile)):
+                model = wrap(new_model(0))
+                def run(epochs, model=model, bs=bs): fit(model, data.train, epochs=epochs, bs=bs, seed=0, progress=False)
+                run(1)  # compiles
+                with clocks() as found: run(5)
+                out += records(name, {m: v/5 for m,v in found.items()}, k, task='compile', bs=bs)
+    return out
+
+
+# ---- Quality
 def quality()->list[dict]:
     out = []
     for seed in MANY_SEEDS:
@@ -349,7 +402,7 @@ def gpu()->None:
 
 
 # ---- Running, and storing
-TASKS = {'ml-100k': on_movielens, 'quality': quality, 'delay': late, 'epoch': epoch, 'updates': updates}
+TASKS = {'ml-100k': on_movielens, 'million': million, 'compile': compiled, 'quality': quality, 'delay': late, 'epoch': epoch, 'updates': updates}
 DISTRIBUTIONS = {'surprise': 'scikit-surprise', 'cmfrec': 'cmfrec', 'lenskit': 'lenskit', 'myfm': 'myfm', 'fastai': 'fastai', 'numba': 'numba'}
 
 
@@ -388,7 +441,10 @@ def store(found:list[dict], done:list[str])->None:
 def main()->None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--only', nargs='*', default=[*TASKS, 'gpu'], choices=[*TASKS, 'gpu'], help='tasks')
-    tasks = parser.parse_args().only
+    parser.add_argument('--one', choices=[*BUDGETS], help='a fit of this model to a million ratings alone')
+    args = parser.parse_args()
+    if args.one: return print(json.dumps(one(args.one)))
+    tasks = args.only
     if 'gpu' in tasks: gpu()
     if not (tasks := [task for task in tasks if task!='gpu']): return
     fit_sgd(new_model(0), data_of(0).train, epochs=1, progress=False)  # numba compiles
