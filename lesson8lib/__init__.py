@@ -27,7 +27,7 @@ Modules:
 - `lesson8lib.matrices`: Rows times columns: multiply, add up, and you have a layer of a neural network
 - `lesson8lib.optimizers`: What momentum, RMSprop, Adam and annealing change about a step of gradient descent
 - `lesson8lib.parameters`: How PyTorch knows what to train: `Parameter` and `Module`, built from scratch
-- `lesson8lib.parts`: Divide users and ratings among processes, add up their sums, and get the posterior of one process
+- `lesson8lib.parts`: Divide users and ratings among processes, add up their sums, and get the posterior that one process would compute
 - `lesson8lib.pooling`: Replace each window of a feature map by its maximum or its mean, and let go of exact positions
 - `lesson8lib.popularity`: When a few enthusiastic users fill the top of every list, and what to do about it
 - `lesson8lib.recommender`: Recommendations from your own table of ratings: fit, predict, recommend, explain, update, evaluate, save

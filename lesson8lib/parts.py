@@ -1,6 +1,6 @@
-"""Divide users and ratings among processes, add up their sums, and get the posterior of one process
+"""Divide users and ratings among processes, add up their sums, and get the posterior that one process would compute
 
-Bayesian matrix factorization on several machines: `fit_bayes_parts` finds what `fit_bayes` finds, with users and ratings divided among processes; `BayesPart` is what each holds in the end, and `join_parts` joins them. `in_processes` runs a function in several processes of one machine. Built on `torch.distributed`.
+Bayesian matrix factorization on several machines: `fit_bayes_parts` finds what `fit_bayes` finds, with users and ratings divided among processes; `BayesPart` is the result of one process, and `join_parts` joins them. `in_processes` runs a function in several processes of one machine. Built on `torch.distributed`.
 
 Docs: https://lesson8lib.github.io/lesson8lib/parts.html.md"""
 

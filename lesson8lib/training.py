@@ -267,11 +267,11 @@ def _set_random_state(states, generator, at)->None:
     if at.type!='cpu': torch.get_device_module(at).set_rng_state(states[2], at)
 
 class FitState:
-    """A run of `fit` between two steps, as `on_step` gets it
+    """State of a run of `fit` between two steps, passed to `on_step`
 
-    What `state_dict` gives, `load_state_dict` restores in the call before the first step
-    of another run. Its model, data and settings must be the same; it then goes on as if
-    the first had never stopped."""
+    Load what `state_dict` returned in the call before the first step of another run,
+    with the same model, data and settings. It then continues the first run, to the same
+    bits."""
     def __init__(self, model:nn.Module, train, generator:torch.Generator, settings:dict):
         "Called by `fit`"
         self.model, self.settings, self.at = model, settings, device_of(model)
@@ -289,7 +289,7 @@ class FitState:
         return len(self.history)*len(self.losses) + len(self.sizes)
 
     def state_dict(self)->dict:
-        "All that continues this run: parameters, optimizer, random numbers, losses"
+        "Everything needed to continue: parameters, optimizer, random states, losses"
         now = _random_state(self.generator, self.at)
         return {'model': self.model.state_dict(), 'opt': self.opt.state_dict(),
                 'batches': self.batches.state_dict(), 'settings': self.settings,
@@ -348,8 +348,8 @@ def fit(
 
     Raises FloatingPointError when the training loss is NaN or infinite, ValueError for
     predictions that do not have the shape of the target, and for integer targets with a
-    loss that does not take class indices. A model that defines `check_inputs` is asked
-    once to check them all, so that a GPU is not made to wait in each step."""
+    loss that does not take class indices. If the model defines
+    `check_inputs`, it is called once for all rows instead of in each step."""
     import pandas as pd
     _check_metrics(metrics, valid)
     settings = _check_fit(model, train, valid, epochs, lr, wd, bs, device, shuffle)
@@ -539,7 +539,7 @@ def _check_losses(losses:list[float], state, before:dict)->None:
     state.model.load_state_dict(before)
     epoch, n = len(state.history), len(losses)
     rate, _ = one_cycle((epoch*n+bad)/(n*state.settings['epochs']), state.settings['lr'])
-    where = f', in step {bad+1} of epoch {epoch} (the model is as it was before this epoch)'
+    where = f', in step {bad+1} of epoch {epoch} (whose steps in this run were undone)'
     raise _not_finite(losses[bad], rate, where)
 
 def _step(model, batch, loss, opt, wait:bool=True)->Tensor:
