@@ -34,7 +34,7 @@ Modules:
 - `lesson8lib.relus`: Add up functions with one kink each, and the sum can approximate any continuous function
 - `lesson8lib.scale`: Train on more ratings than memory holds, on several machines, and survive a crash
 - `lesson8lib.show`: Draw matrices, images, named points and the results of benchmarks in one style
-- `lesson8lib.speed`: The gradient written by hand, compiled, and arranged so that memory keeps up
+- `lesson8lib.speed`: The gradient by hand, a compiled loop, and an order of ratings with which memory keeps up
 - `lesson8lib.tabular`: Embeddings for categorical columns, standardized continuous columns, and a network on both: fastai's TabularModel from scratch
 - `lesson8lib.text`: From a poem to a matrix: tokens, a vocabulary, IDs, and the same embeddings as for films
 - `lesson8lib.titanic`: Who survived? From a table of passengers to a neural network, in matrix products

@@ -51,7 +51,7 @@ def shard_factors(
 
     Biases are replicated. Train within `implicit_replication()`, with the same batches
     and seed on all processes. Raises TypeError for other models, ValueError without a
-    process group and for fewer factors than processes.
+    process group and where a process would get no factors.
     PyTorch equivalent: `distribute_tensor(table, mesh, [Shard(1)])`."""
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
     mesh, is_meta = _check_shard(model, mesh, generator), model.user_factors.is_meta

@@ -1,4 +1,4 @@
-"""The gradient written by hand, compiled, and arranged so that memory keeps up
+"""The gradient by hand, a compiled loop, and an order of ratings with which memory keeps up
 
 Compiled stochastic gradient descent for `DotProductBias`: `fit_sgd`, the formula `sgd_gradients`, and the parts it is made of, `sgd_pass`, `compile_kernel`, `aligned_rows` and `Cells`. PyTorch and fastai have no equivalent.
 
