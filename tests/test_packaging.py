@@ -98,6 +98,6 @@ def test_what_is_imported_is_required():
         for node in ast.walk(ast.parse(py.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Import): imported |= {a.name.split('.')[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level: imported.add(node.module.split('.')[0])
-    packages = {'sklearn': 'scikit-learn', 'PIL': 'pillow', 'llvmlite': 'numba'}  # whose modules have another name; numba's own compiler comes with it
+    packages = {'sklearn': 'scikit-learn', 'PIL': 'pillow', 'llvmlite': 'numba', 'triton': 'torch'}  # whose modules have another name; the last two come with theirs
     imported = {packages.get(m, m) for m in imported} - set(sys.stdlib_module_names) - {'lesson8lib'}
     assert required <= imported and imported - required == optional
