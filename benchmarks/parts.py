@@ -7,6 +7,9 @@ memory of the process that adds most, ratings read before and numba's code not c
 processes. "difference" is the largest one between vectors of two processes and of one, relative to the largest entry.
 `python benchmarks/parts.py` takes about five minutes on two cores; Linux only, for the memory.
 """
+import os
+
+for name in ('OMP', 'OPENBLAS', 'MKL'): os.environ[f'{name}_NUM_THREADS'] = '1'  # before the libraries are imported
 import re
 import sys
 from pathlib import Path
