@@ -99,7 +99,8 @@ def _compiled(kernel):
     import numba
     kernel = inspect.unwrap(kernel)  # without the checks of shapes that tests add
     try: return numba.njit(cache=True, nogil=True)(kernel)
-    except RuntimeError: return numba.njit(nogil=True)(kernel)  # nowhere to store the result
+    # where the result cannot be stored
+    except RuntimeError: return numba.njit(nogil=True)(kernel)
 
 def in_threads(
     kernel, # function for numba; its last two parameters are the first row and the end
@@ -107,7 +108,8 @@ def in_threads(
     ends:np.ndarray, # row 0, the ends of the spans: one span for each thread
 )->None:
     "Run a kernel on each span between two ends; a row is always summed by one thread"
-    run, spans = _compiled(kernel), list(zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True))
+    run, ends = _compiled(kernel), ends.tolist()
+    spans = list(zip(ends[:-1], ends[1:], strict=True))
     if len(spans)==1: return run(*args, *spans[0])
     with ThreadPoolExecutor(len(spans)) as pool:
         list(pool.map(lambda span: run(*args, *span), spans))
@@ -184,20 +186,25 @@ def _update(rows, other, center, cov, noise, compiled, draw=None, sums=_blocks):
 
 # %% ../nbs/40_bayes.ipynb #ba7e5002
 class OneProcess:
-    "How a fit sums over rows and finds them: here, all are in one process"
-    # side 0 is the users, side 1 the items; `parts` has a subclass for several processes
+    """How a fit sums over rows and finds them: here, all are in one process
+
+    Side 0 is the users, side 1 the items. `parts` has a subclass for more processes."""
     def total(self, part): return part  # summed over all processes
     def extremes(self, r): return r.min(initial=np.inf), r.max(initial=-np.inf)
 
     def tables(self, users, items, r, sizes):
-        "For each side: row, index on the other side, and value of its ratings; number of rows"
+        "For each side: row, index on the other side and value of its ratings; rows"
         return (users, items, r, sizes[0]), (items, users, r, sizes[1])
 
     def own(self, side:int, table): return table  # the rows of this process
-    def counts(self, side:int, rows:_Rows): return np.diff(rows.start)  # ratings of own rows
-    def needed(self, side:int, table): return table  # from own rows, those that `other` means
-    def posteriors(self, side): return side.mean, side.cov  # likewise; cov may be packed
-    def sums(self, side:int, *args): return _blocks(*args)  # over all ratings of own rows
+    # number of ratings of each own row
+    def counts(self, side:int, rows:_Rows): return np.diff(rows.start)
+    # of a table of own rows, those that indices on the other side stand for
+    def needed(self, side:int, table): return table
+    # of these rows, too; covariances may be packed
+    def posteriors(self, side): return side.mean, side.cov
+    # over all ratings of own rows
+    def sums(self, side:int, *args): return _blocks(*args)
     block_sums = staticmethod(_sums)
 
     def normal(self, side:int, n:int, width:int, generator):
@@ -205,7 +212,8 @@ class OneProcess:
         return torch.randn((n, width), generator=generator, dtype=torch.float64).numpy()
 
     def qr(self, a): return np.linalg.qr(a)
-    def resume(self, sides, noise:float): return 0, noise, []  # iterations done, ELBO of each
+    # iterations done, noise, and the ELBO of each iteration
+    def resume(self, sides, noise:float): return 0, noise, []
     def keep(self, sides, *state): pass
 
 def _centered(table, seen, total):
@@ -215,7 +223,7 @@ def _centered(table, seen, total):
     return np.where(known[:,None], table-center, 0.), center
 
 def _rated_by(world, side:int, rows:_Rows, loadings, weight, compiled:bool):
-    "Implicit features: the sum of `loadings` over what each row rated, times its weight"
+    "Implicit features: sum of `loadings` over what each row rated, times its weight"
     k = loadings.shape[1]
     sums = [total for *_,total in world.sums(side, rows, loadings, k, compiled)]
     return weight*np.concatenate([np.zeros((0, k)), *sums])
@@ -256,7 +264,8 @@ class _Side:
         count, total = self.world.counts(which, rows), self.world.total
         n, self.rows, self.seen = len(count), rows, count>0
         parts = [_centered(part, self.seen, total) for part in (meta, implicit)]
-        self.features, self.center = (np.concatenate(a, -1) for a in zip(*parts, strict=True))
+        parts = zip(*parts, strict=True)
+        self.features, self.center = (np.concatenate(part, -1) for part in parts)
         # one strength of the metadata's weights, and one of each implicit feature's
         m, k = meta.shape[1], implicit.shape[1]
         self.group = np.array([0]*m + [*range(min(m, 1), k+min(m, 1))], int)
@@ -269,7 +278,8 @@ class _Side:
         self.prior = np.zeros(d), np.eye(d)/4, np.zeros((m+k, d))
 
         count = count[self.seen]
-        weight = count**float(which)  # a typical item is one of the items of all ratings
+        # a typical item is that of a rating drawn from all ratings
+        weight = count**float(which)
         weight = weight/total(weight.sum())
         self.count, self.typical = float(total(weight@count)), self.center.copy()
         self.typical[m:] = total(weight@implicit[self.seen])
@@ -284,8 +294,8 @@ class _Side:
     def update(self, other:'_Side', noise:float, compiled:bool)->None:
         self.cov = None  # the largest array: never two of them
         self.mean, self.cov, self.log_det, self.error = _update(
-            self.rows, self.world.posteriors(other), self.prior_means(), self.prior[1], noise,
-            compiled, sums=partial(self.world.sums, self.which))
+            self.rows, self.world.posteriors(other), self.prior_means(), self.prior[1],
+            noise, compiled, sums=partial(self.world.sums, self.which))
 
 def ridge_prior(
     means:np.ndarray, # posterior means of the vectors, (n, d)
@@ -325,7 +335,8 @@ def _estimate_prior(side:_Side, steps:int=3)->float:
         means, spread, side.known, side.strength, side.group, steps, side.gram,
         total)
     n, d, strength = total(len(means)), means.shape[1], side.strength[side.group]
-    log_det = total(side.log_det[side.seen].sum()) - n*np.linalg.slogdet(side.prior[1])[1]
+    log_det = total(side.log_det[side.seen].sum())
+    log_det -= n*np.linalg.slogdet(side.prior[1])[1]
     return .5*(log_det + d*(np.linalg.slogdet(rows)[1] + np.log(strength).sum()))
 
 # %% ../nbs/40_bayes.ipynb #c8564950
@@ -405,7 +416,8 @@ def _moments(users, items, x, s, y, t):
 
 # %% ../nbs/40_bayes.ipynb #ba7e5007
 def _check_table(pairs, ratings, sizes):
-    users, items = (index.long().cpu().numpy() for index in split_pairs(pairs, *sizes, 'pairs'))
+    split = split_pairs(pairs, *sizes, 'pairs')
+    users, items = (index.long().cpu().numpy() for index in split)
     return users, items, _check_ratings(ratings, len(users))
 
 def _check_start(start, sizes, n_factors:int):
@@ -413,8 +425,8 @@ def _check_start(start, sizes, n_factors:int):
     for of,n in zip(('user', 'item'), sizes, strict=True):
         old, d = getattr(start, f'{of}_mean').shape
         if d!=n_factors+1 or old>n:
-            raise ValueError(f'`start` must have {n_factors} factors and at most {n} {of}s, '
-                             f'got {d-1} and {old}')
+            wish = f'{n_factors} factors and at most {n} {of}s'
+            raise ValueError(f'`start` must have {wish}, got {d-1} and {old}')
 
 def check_fit(
     pairs, ratings, sizes, n_factors, iterations, compiled, metas, start
@@ -424,9 +436,9 @@ def check_fit(
     d = check_size(n_factors, 'n_factors', low=0)+1
     iterations = check_size(iterations, 'iterations')
     _check_start(start, sizes, n_factors)
-    return {'table': _check_table(pairs, ratings, sizes), 'd': d, 'iterations': iterations,
-            'metas': _check_metas(*metas, sizes), 'start': start,
-            'compiled': check_compiled(compiled)}
+    return {'table': _check_table(pairs, ratings, sizes), 'd': d,
+            'iterations': iterations, 'metas': _check_metas(*metas, sizes),
+            'start': start, 'compiled': check_compiled(compiled)}
 
 def _scale(r, world:OneProcess):
     "Number, mean and standard deviation of all ratings"
@@ -475,7 +487,8 @@ def _continue(sides, start, mu:float, unit:float)->float:
                     for part in ('mean', 'cov'))
         prior, more = getattr(start, f'{of}_prior'), len(side.mean)-len(old)
         side.mean = np.concatenate([old, prior.mean.expand(more, d)])/scale
-        side.cov = np.concatenate([cov, prior.cov.expand(more, d, d)])/(scale*scale[:,None])
+        side.cov = np.concatenate([cov, prior.cov.expand(more, d, d)])
+        side.cov /= scale*scale[:,None]
         if of=='user': side.mean[:,-1] += (start.mu-mu)/unit
         _estimate_prior(side, steps=30)
     return start.noise/unit**2
@@ -510,7 +523,8 @@ def fit_sides(
     progress:bool, # show a progress bar
 )->'BayesFactors': # of this process' users and items
     "Fit the users and items of this process"
-    metas, (n, mu, unit) = [world.own(*m) for m in enumerate(metas)], _scale(table[2], world)
+    metas = [world.own(*m) for m in enumerate(metas)]
+    n, mu, unit = _scale(table[2], world)
     loadings = None if implicit else [np.zeros((len(m), 0)) for m in reversed(metas)]
     r = (table[2]-mu)/unit  # until the end, in units of their standard deviation
     sides = own, other = _sides((*table[:2], r), d, metas, loadings, compiled, world)

@@ -10,6 +10,9 @@ Docs: https://lesson8lib.github.io/lesson8lib/embedding.html.md"""
 __all__ = ['create_params', 'Embedding', 'one_hot']
 
 # %% ../nbs/21_embedding.ipynb #8782f71f
+import math
+from collections.abc import Iterator, Sequence
+
 import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
@@ -27,6 +30,27 @@ def create_params(
     size = check_list(size, 'size', low=1, whole=True)
     std = check_range(std, 'std', low=0)
     return nn.Parameter(torch.zeros(*size).normal_(0, std, generator=generator))
+
+# %% ../nbs/21_embedding.ipynb #8f391711
+_piece = 2**22  # numbers drawn at a time
+
+def normal_pieces(
+    shape:Sequence[int], # of the whole table
+    generator:torch.Generator, # source of randomness
+    std:float=1., # standard deviation
+    dtype:torch.dtype=torch.float32, # of the numbers
+)->Iterator[tuple[slice, Tensor]]: # rows of the table, and their numbers
+    """What `torch.empty(shape).normal_(0, std)` draws, without holding the whole table
+
+    PyTorch draws 16 numbers together, and fewer in another way: the pieces have a
+    multiple of 16, so that each bit is that of the whole."""
+    n, width = shape[0], math.prod(shape[1:])
+    step = 16*max(_piece//(16*width), 1)
+    starts = list(range(0, n, step))
+    if len(starts)>1 and (n-starts[-1])*width<16: starts.pop()
+    for a,b in zip(starts, [*starts[1:], n], strict=True):
+        piece = torch.empty(b-a, *shape[1:], dtype=dtype)
+        yield slice(a, b), piece.normal_(0, std, generator=generator)
 
 # %% ../nbs/21_embedding.ipynb #a1b1ade4
 class Embedding(nn.Module):

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from .bayes import BayesFactors, check_fit, fit_sides, OneProcess
 from .checks import check_size
+from .embedding import normal_pieces
 from .training import new_generator
 
 # %% ../nbs/46_parts.ipynb #46b00tot
@@ -89,20 +90,6 @@ def _cut(index, n:int, d:int)->np.ndarray:
     at = np.searchsorted(work.cumsum()-work/2, even)
     return np.concatenate([[0], -(-at*n//bins), [n]])
 
-_drawn = 2**16  # rows drawn at once
-
-def _normal_rows(n:int, width:int, first:int, last:int, generator)->np.ndarray:
-    "Rows `first` to `last` of torch.randn((n, width)), which is never held whole"
-    start, parts = 0, []
-    while start<n:
-        end = start+_drawn
-        if (n-end)*width<16: end = n  # torch draws 16 numbers in another way than fewer
-        shape = end-start, width
-        block = torch.randn(shape, generator=generator, dtype=torch.float64)
-        parts.append(block[max(first-start, 0):max(last-start, 0)].clone())
-        start = end
-    return torch.cat(parts).numpy()
-
 # %% ../nbs/46_parts.ipynb #46b00gro
 class _Group(OneProcess):
     """Users and items in one part for each process; what travels between the parts
@@ -131,8 +118,11 @@ class _Group(OneProcess):
         return min(low), max(high)
 
     def normal(self, side, n, width, generator):
-        part = self.parts[side]
-        return _normal_rows(n, width, part.start, part.stop, generator)
+        own, found = self.parts[side], []
+        for rows,values in normal_pieces((n, width), generator, dtype=torch.float64):
+            first, last = (max(at-rows.start, 0) for at in (own.start, own.stop))
+            found.append(values[first:last].clone())
+        return torch.cat(found).numpy()
 
     def tables(self, users, items, r, sizes):
         row, other, r = self.dealt(*((users, items, r) if not self.main else (items, users, r)))

@@ -31,6 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .checks import check_range, check_size
 from .collab import DotProductBias
 from .data import Vocab
+from .embedding import normal_pieces
 from .files import load_tensors, pack_names, save_tensors, unpack_names
 from .recommender import Recommender
 from .training import FitState, fit, new_generator
@@ -89,8 +90,6 @@ def _check_shard(model, mesh, generator):
         raise ValueError(f'{wish}, got {n_factors}')
     return mesh
 
-_chunk = 2**22  # numbers drawn at a time: 16 MB
-
 def _drawn(shape, mesh, placement, generator:torch.Generator):
     "The columns of this process of a table that is never whole, as a DTensor"
     from torch.distributed.tensor import DTensor
@@ -100,24 +99,13 @@ def _drawn(shape, mesh, placement, generator:torch.Generator):
         low = mesh.get_local_rank()*width
         high = min(low+width, high)
     local = torch.empty(shape[:-1]+(high-low,))
-    for rows,values in _normal_rows(shape, generator): local[rows] = values[...,low:high]
+    for rows,values in normal_pieces(shape, generator, std=.01):
+        local[rows] = values[...,low:high]
     local = local.to(mesh.device_type)
     stride = (shape[-1], 1) if len(shape)==2 else (1,)
-    return DTensor.from_local(local, mesh, placement, run_check=False, shape=shape, stride=stride)
+    return DTensor.from_local(local, mesh, placement, run_check=False, shape=shape,
+                              stride=stride)
 
-def _normal_rows(shape, generator:torch.Generator)->Iterator[tuple[slice, Tensor]]:
-    """Rows of `create_params(*shape, generator=generator)`, some at a time
-
-    PyTorch draws 16 numbers together: pieces of a multiple of 16 are those of the whole."""
-    n, width = shape[0], math.prod(shape[1:])
-    if len(shape)==1:
-        yield slice(0, n), torch.zeros(n).normal_(0, .01, generator=generator)
-        return
-    step = 16*max(_chunk//(16*width), 1)
-    starts = list(range(0, n, step))
-    if len(starts)>1 and (n-starts[-1])*width<16: starts.pop()  # too short for a piece of its own
-    for a,b in zip(starts, [*starts[1:], n], strict=True):
-        yield slice(a, b), torch.zeros(b-a, width).normal_(0, .01, generator=generator)
 
 # %% ../nbs/45_scale.ipynb #6fd26dc5
 _collectives = {f'_c10d_functional.{name}.default' for name in (
@@ -162,7 +150,8 @@ def _parquet_files(path)->list[Path]:
     path = Path(path)
     files = sorted(path.glob('*.parquet')) if path.is_dir() else [path]
     if files and all(f.is_file() for f in files): return files
-    raise FileNotFoundError(f'`path` must be a Parquet file or a folder of *.parquet, got {path}')
+    wish = 'a Parquet file or a folder of *.parquet'
+    raise FileNotFoundError(f'`path` must be {wish}, got {path}')
 
 def _check_schema(schema, columns:Sequence[str], file:Path)->None:
     "Indices must be integers, ratings numbers"
@@ -173,11 +162,12 @@ def _check_schema(schema, columns:Sequence[str], file:Path)->None:
                                 f'({", ".join(schema.names)}), got {column!r}')
         kind, is_rating = schema.field(at).type, name=='rating'
         if types.is_integer(kind) or is_rating and types.is_floating(kind): continue
-        wish = 'numbers' if is_rating else 'integer indices: `index_parquet` makes them of any IDs'
+        wish = 'integer indices: `index_parquet` makes them of any IDs'
+        if is_rating: wish = 'numbers'
         raise TypeError(f'`{name}` must be a column of {wish}, got {kind}')
 
 def _streamed(source:list[Path], columns:list[str], rows:int):
-    "Record batches of some columns, at most `rows` rows at a time, whatever the row groups"
+    "Record batches of some columns, at most `rows` rows each, whatever the row groups"
     for file in source:
         with import_parquet().ParquetFile(file) as f:
             if lost := [c for c in columns if c not in f.schema_arrow.names]:
@@ -221,7 +211,7 @@ def _finite(column, name:str):
     wish = '`rating` must be a column of finite numbers'
     raise ValueError(f'{wish}, got {bad} others in {name!r}')
 
-def _indexed_batches(source:list[Path], columns:list[str], vocabs:list[Vocab], rows:int):
+def _indexed_batches(source:list[Path], columns:list[str], vocabs, rows:int):
     "Tables of indices and ratings, some rows at a time"
     import pyarrow as pa
     for batch in _streamed(source, columns, rows):
@@ -230,14 +220,16 @@ def _indexed_batches(source:list[Path], columns:list[str], vocabs:list[Vocab], r
         yield pa.table([*index, _finite(rating, columns[2])], schema=_schema())
 
 def _shuffled_tables(tables, source:list[Path], rows:int, folder:Path, seed:int):
-    "All rows in random order: each goes to a random file, and each file is then permuted"
+    "All rows in random order: each goes to a random file, each file is then permuted"
     import numpy as np
     n = sum(import_parquet().read_metadata(f).num_rows for f in source)
-    generator, files = new_generator(seed), [folder/f'{k}' for k in range(-(-n//(8*rows)))]
+    generator = new_generator(seed)
+    files = [folder/f'{k}' for k in range(-(-n//(8*rows)))]
     dtype = [('user', 'i4'), ('item', 'i4'), ('rating', 'f4')]
     for table in tables:
         to = torch.randint(len(files), (len(table),), generator=generator)
-        columns, order = [table[name].to_numpy() for name,_ in dtype], to.argsort(stable=True)
+        columns = [table[name].to_numpy() for name,_ in dtype]
+        order = to.argsort(stable=True)
         ends = to.bincount(minlength=len(files)).cumsum(0).tolist()
         lines = np.rec.fromarrays(columns, dtype=dtype)[order.numpy()]
         for file,start,end in zip(files, [0, *ends], ends, strict=False):
@@ -253,7 +245,8 @@ def _as_arrow(columns):
 
 def _writer(path:Path):
     "Dictionaries would not make the column of users smaller"
-    return import_parquet().ParquetWriter(path, _schema(), use_dictionary=['item', 'rating'])
+    writer = import_parquet().ParquetWriter
+    return writer(path, _schema(), use_dictionary=['item', 'rating'])
 
 def _schema():
     import pyarrow as pa

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesson8lib import parts
+from lesson8lib import embedding, parts
 from lesson8lib.bayes import fit_bayes
 from lesson8lib.checks import test_same as same
 from lesson8lib.parts import fit_bayes_parts, in_processes, join_parts
@@ -127,13 +127,14 @@ def test_without_a_group_it_is_fit_bayes(options):
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
-@given(st.integers(1, 60), st.integers(1, 7), st.integers(1, 20), st.data())
-def test_rows_are_drawn_as_one_table(n, width, block, data):
-    cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=3)))
+@given(st.integers(1, 60), st.integers(0, 7), st.integers(1, 400), st.sampled_from([torch.float32, torch.float64]))
+def test_pieces_of_a_table_are_drawn_as_the_whole(n, width, piece, dtype):
+    shape = (n, width) if width else (n,)
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(parts, '_drawn', 16*block)
-        drawn = [parts._normal_rows(n, width, first, last, g) for first,last in zip([0, *cuts], [*cuts, n], strict=True) for g in [new_generator(0)]]
-    same(torch.cat([torch.from_numpy(a) for a in drawn]), torch.randn(n, width, generator=new_generator(0), dtype=torch.float64), rtol=0, atol=0)
+        m.setattr(embedding, '_piece', piece)
+        pieces = list(embedding.normal_pieces(shape, new_generator(0), std=.5, dtype=dtype))
+    assert [rows.start for rows,_ in pieces]==[0, *(rows.stop for rows,_ in pieces[:-1])]
+    same(torch.cat([values for _,values in pieces]), torch.empty(shape, dtype=dtype).normal_(0, .5, generator=new_generator(0)), rtol=0, atol=0)
 
 
 def refused(change, error, match, **settings):

@@ -219,9 +219,9 @@ def test_two_processes_train_as_one(tmp_path):
 
 def test_a_table_drawn_in_pieces_is_that_of_a_single_process_and_too_few_factors_are_refused(tmp_path):
     ranks('''
-    import lesson8lib.scale
+    import lesson8lib.embedding
     for chunk,n_users,n_factors in ((2**22, 300, 50), (320, 300, 49), (64, 301, 3), (16, 97, 2), (48, 33, 7)):
-        lesson8lib.scale._chunk = chunk
+        lesson8lib.embedding._piece = chunk
         whole = DotProductBias(n_users, 100, n_factors, generator=new_generator(5))
         with torch.device('meta'): parts = DotProductBias(n_users, 100, n_factors)
         shard_factors(parts, generator=new_generator(5))
