@@ -3,6 +3,7 @@ const SPEC = {
   "image": {"value": "", "kind": "image", "fixed": true},
   "digits": {"value": [], "kind": "images", "fixed": true},
   "indices": {"value": [], "fixed": true},
+  "names": {"value": [], "fixed": true},
   "source": {"value": 0, "low": -1, "high": 40},
   "drawn": {"value": "", "kind": "image"},
   "kernel": {"value": [[1, 1, 1], [0, 0, 0], [-1, -1, -1]], "kind": "matrix", "size": 7, "low": -99, "high": 99},
@@ -199,7 +200,7 @@ function render({ model, el }) {
     point: (row, col) => move(row - Math.floor(second3()[0]/2), col - Math.floor(second3()[1]/2)),
   }))
   const output = heatmap('output', { point: move, key: moveKey })
-  root.append(h('div', { class: 'x-maps' }, input.el, channelMaps.map(map => map.el), output.el))
+  root.append(h('div', { class: 'x-maps' }, input.el, ...channelMaps.map(map => map.el), output.el))
 
   // the arithmetic: windows, weights, products
   const read = readout()
@@ -208,19 +209,19 @@ function render({ model, el }) {
   const editors = h('div', { class: 'x-sum' }, first.map(t => t.el))
   const sums = [
     [numbers('window'), numbers('kernel', { edit: edit('kernel') }), numbers('products')],
-    [numbers('red: window of channel 1', { frameClass: 'x-1' }), numbers('blue: its weights', { edit: edit('second'), frameClass: 'x-2' }), numbers('products')],
-    [numbers('green: window of channel 2', { frameClass: 'x-3' }), numbers('mauve: its weights', { edit: edit('second2'), frameClass: 'x-4' }), numbers('products')],
-  ].map(tables => ({ tables, el: h('div', { class: 'x-sum' }, tables.flatMap((t, i) => [i ? h('span', { class: 'x-op' }, i === 1 ? '×' : '=') : null, t.el])) }))
+    [numbers('red: channel 1', { frameClass: 'x-1' }), numbers('blue: weights', { edit: edit('second'), frameClass: 'x-2' }), numbers('products')],
+    [numbers('green: channel 2', { frameClass: 'x-3' }), numbers('mauve: weights', { edit: edit('second2'), frameClass: 'x-4' }), numbers('products')],
+  ].map(tables => ({ tables, el: h('div', { class: 'x-sum' }, tables.map((t, i) => i ? h('div', { class: 'x-term' }, h('span', { class: 'x-op' }, i === 1 ? '×' : '='), t.el) : t.el)) }))
   const spelled = h('p', { class: 'x-spelled' }), facts = h('p', { class: 'x-facts' }), dropped = h('p', { class: 'x-facts' })
   const code = pythonButton(() => pythonFor(state.values))
-  root.append(read.el, editors, sums.map(s => s.el), spelled, facts, dropped, code.el)
+  root.append(read.el, editors, ...sums.map(s => s.el), spelled, facts, dropped, code.el)
 
   function draw() {
     if (!look.colors.zero) return
     const v = state.values, one = v.layers === 1, colors = look.colors
     r = compute(v)
     // controls
-    const options = [[0, v.image && v.indices.length ? `the lesson's digit` : 'a digit'], ...v.digits.map((_, i) => [i + 1, `another digit (${i + 1})`]), [-1, 'draw your own']]
+    const options = [...[v.image, ...v.digits].map((_, i) => [i, v.names[i] ?? (i ? `image ${i + 1}` : 'image')]), [-1, 'draw your own']]
     if (shownDigits !== options.length) { image.control.replaceChildren(...options.map(([value, text]) => h('option', { value }, text))); shownDigits = options.length }
     image.show(v.source)
     preset.show(presetOf(v.kernel))
@@ -267,7 +268,9 @@ function render({ model, el }) {
       b.draw(t.weight, tint, look.on, short)
       c.draw(t.products, back, look.on)
     })
-    const lines = terms.flatMap((t, k) => t.window.map((row, i) => `${k || i ? '+ ' : ''}${row.map((x, j) => `${fmt(x)} × ${t.weight[i][j] < 0 ? `(${short(t.weight[i][j])})` : short(t.weight[i][j])}`).join(' + ')}`))
+    // row by row: pixel × weight, or where a row is long the products alone
+    const factor = w => w < 0 ? `(${short(w)})` : short(w), long = terms[0].window[0].length > 4
+    const lines = terms.flatMap((t, k) => t.window.map((row, i) => (k || i ? '+ ' : '') + row.map((x, j) => long ? fmt(t.products[i][j]) : `${fmt(x)} × ${factor(t.weight[i][j])}`).join(' + ')))
     const sum = r.outSums[v.row][v.col], value = r.out[v.row][v.col], n = terms.reduce((s, t) => s + t.products.flat().length, 0)
     lines.push(`= ${fmt(sum)}${v.relu ? `, and after the ReLU ${fmt(value)}` : ''}`)
     spelled.replaceChildren(...lines.map(line => h('span', {}, line)))

@@ -205,18 +205,20 @@ const CSS = `
 .x-app button { cursor: pointer; }
 .x-app button[aria-pressed=true] { border-color: var(--x-focus); box-shadow: inset 0 0 0 1px var(--x-focus); }
 .x-app :is(button, select, input, pre, [tabindex]):focus-visible { outline: 3px solid var(--x-focus); outline-offset: 1px; }
-.x-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.4rem, 1fr)); gap: .8rem; }
+.x-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.4rem, 1fr)); gap: .8rem; align-items: end; }
 .x-map figcaption, .x-title { font-size: .8rem; color: var(--x-muted); margin: 0 0 .2rem; text-align: left; }
 .x-map { margin: 0; min-width: 0; }
 .x-map canvas { display: block; width: 100%; height: auto; touch-action: pan-y; cursor: crosshair; border: 1px solid var(--x-line); }
 .x-map canvas.x-drawing { touch-action: none; }
-.x-sum { display: flex; flex-wrap: wrap; gap: .4rem .7rem; align-items: center; margin: .8rem 0 .4rem; }
-.x-sum > .x-op { font-size: 1.3rem; color: var(--x-muted); }
+.x-sum { display: flex; flex-wrap: wrap; gap: .4rem; align-items: end; margin: .8rem 0 .4rem; }
+.x-term { display: flex; align-items: center; gap: .4rem; }
+.x-op { font-size: 1.2rem; color: var(--x-muted); padding-top: 1.3rem; }
 .x-app.x-app table { width: auto; margin: 0; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .x-app.x-app table td { padding: 0; border: 1px solid var(--x-line); text-align: center; width: 2.75rem; min-width: 2.75rem; height: 2rem; font-size: .8rem; color: var(--x-ink); }
 .x-app.x-app td input { width: 100%; height: 2rem; min-height: 0; border: 0; border-radius: 0; padding: 0; text-align: center; font-size: .8rem; background: transparent; color: inherit; }
 .x-app.x-app td input:focus-visible { outline-offset: -3px; }
-.x-app.x-app .x-small :is(td, td input) { width: 2.35rem; min-width: 2.35rem; font-size: .7rem; }
+.x-app.x-app .x-small :is(td, td input) { width: 1.9rem; min-width: 1.9rem; font-size: .65rem; }
+@media (max-width: 500px) { .x-app.x-app table:not(.x-small) :is(td, td input) { width: 1.95rem; min-width: 1.95rem; font-size: .7rem; } .x-sum, .x-term { gap: .2rem; } .x-op { font-size: 1rem; } }
 .x-spelled { font-family: var(--l8-mono, monospace); font-size: .78rem; overflow-wrap: anywhere; }
 .x-spelled span { display: block; }
 .x-says { font-weight: 600; color: var(--x-ink); min-height: 1.4em; }
