@@ -1,7 +1,6 @@
 "The built site in a real browser: desktop and telephone, light and dark, over http and from a file"
 import os
 import re
-import shutil
 import threading
 from functools import partial
 from http.server import ThreadingHTTPServer
@@ -14,7 +13,6 @@ from test_site import PAGES
 
 sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
 
-NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome')
 DESKTOP, PHONE = dict(width=1280, height=800), dict(width=390, height=844)
 OVERFLOW = 'document.documentElement.scrollWidth - document.documentElement.clientWidth'
 # the text with the least contrast to what lies behind it (4.5 is what WCAG AA asks for), as [ratio, element, text]
@@ -80,18 +78,6 @@ def address(site):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f'http://127.0.0.1:{server.server_port}'
     server.shutdown()
-
-@pytest.fixture(scope='session')
-def browser():
-    "The Chromium or Chrome of this machine"
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if not path:
-        if os.environ.get('LESSON8_NEED_BROWSER'): pytest.fail('LESSON8_NEED_BROWSER is set, but there is no Chromium or Chrome')
-        pytest.skip('no Chromium or Chrome on this machine')
-    with sync_api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu', '--disable-background-networking'])
-        yield browser
-        browser.close()
 
 @pytest.fixture(scope='session')
 def profile(browser):

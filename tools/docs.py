@@ -467,6 +467,7 @@ def finish(
         (built/name).write_text(page, encoding='utf-8')
     for p in built.glob('*.llms.md'):
         plain = re.sub(r'```\{=html\}\n(?:<script.*?|<figure.*?aria-label="([^"]*)".*?)\n```', lambda m: m[1] or '', p.read_text(encoding='utf-8'), flags=re.S)
+        plain = re.sub(r'<div data-explorable=.*?<div class="x-still">(.*?)</div></div>\s*<script type="module">.*?</script>', r'\1', plain, flags=re.S)
         plain = re.sub(r'\[([^]]+)\]\(glossary\.[a-z.]+#[\w-]+\)\{\.term\}', r'\1', plain)
         p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', plain), encoding='utf-8')  # plain Markdown
         shutil.copy(p, built/p.name.replace('.llms.md', '.html.md'))  # the address in each module's docstring

@@ -22,7 +22,7 @@ const SPEC = {
 // ---- Maths: pure functions, tested against `lesson8lib.convolution`
 export const spanOf = (kernelSize, dilation = 1) => dilation*(kernelSize - 1) + 1
 export function outSize(size, kernelSize, stride = 1, padding = 0, dilation = 1) {  // windows along one axis, PyTorch's floor
-  for (const [name, value, low] of [['size', size, 1], ['kernel_size', kernelSize, 1], ['stride', stride, 1], ['padding', padding, 0], ['dilation', dilation, 1]])
+  for (const [name, value, low] of [['size', size, 1], ['kernel_size', kernelSize, 1], ['stride', stride, 1], ['dilation', dilation, 1], ['padding', padding, 0]])
     if (!Number.isInteger(value) || value < low) throw new RangeError(`\`${name}\` must be an integer of at least ${low}, got ${value}`)
   const span = spanOf(kernelSize, dilation), room = size + 2*padding
   if (span > room) throw new RangeError(`\`kernel_size\` must fit into the padded image, ${size} + 2·${padding} = ${room} pixels, got ${kernelSize} with dilation ${dilation}, which spans ${span}`)

@@ -231,6 +231,7 @@ const channels = hex => [1, 3, 5].map(i => parseInt(hex.slice(i, i + 2), 16))
 const blend = (a, b, t) => a.map((x, i) => Math.round(x + (b[i] - x)*t))
 const luminance = c => c.map(v => (v /= 255) <= .03928 ? v/12.92 : ((v + .055)/1.055)**2.4).reduce((s, v, i) => s + v*[.2126, .7152, .0722][i], 0)
 const contrast = (a, b) => { const [x, y] = [luminance(a), luminance(b)].sort((x, y) => y - x); return (x + .05)/(y + .05) }
+const BLACK = [0, 0, 0], WHITE = [255, 255, 255]
 
 function theme(root, redraw) {  // colors as [r, g, b], read anew when the page changes its mode
   const self = { colors: {} }
@@ -252,7 +253,7 @@ function theme(root, redraw) {  // colors as [r, g, b], read anew when the page 
   self.start = read
   self.ink = t => blend(self.colors.zero, self.colors.ink, clamp(t, 0, 1))
   self.signed = t => blend(self.colors.zero, t < 0 ? self.colors.neg : self.colors.pos, clamp(Math.abs(t), 0, 1))
-  self.on = back => contrast(back, self.colors.ink) >= contrast(back, self.colors.zero) ? self.colors.ink : self.colors.zero  // text on a color
+  self.on = back => contrast(back, BLACK) >= contrast(back, WHITE) ? BLACK : WHITE  // text on a color: at least 4.5 with one of them, whatever the color
   return self
 }
 const rgb = c => `rgb(${c.join(' ')})`
