@@ -20,6 +20,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from numbers import Real
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -27,13 +28,15 @@ from torch import Tensor
 
 from .checks import check_axes
 
+if TYPE_CHECKING: import anywidget
+
 # %% ../nbs/05_explorables.ipynb #e0500008
 _STATIC = files('lesson8lib')/'static'
 
 def explorable_names()->list[str]: # to be passed to `Explorable`
     "Names of all explorables"
-    names = (file.name.removesuffix('.js') for file in _STATIC.iterdir() if file.name.endswith('.js'))
-    return sorted(name for name in names if name!='core')
+    names = (file.name.partition('.') for file in _STATIC.iterdir())
+    return sorted(name for name,_,ending in names if ending=='js' and name!='core')
 
 def _module(name:str)->str:
     "Source of an ES module that imports nothing: the shared helpers, then the explorable"
@@ -41,8 +44,8 @@ def _module(name:str)->str:
 
 def _spec(name:str)->dict[str, dict]:
     "The state that an explorable has: for each key its default, and what it may be"
-    found = re.search(r'^const SPEC = (\{.*?^\})', (_STATIC/f'{name}.js').read_text(encoding='utf-8'), re.M|re.S)
-    return json.loads(found[1])
+    source = (_STATIC/f'{name}.js').read_text(encoding='utf-8')
+    return json.loads(re.search(r'^const SPEC = (\{.*?^\})', source, re.M|re.S)[1])
 
 # %% ../nbs/05_explorables.ipynb #e0500009
 def pack_image(
@@ -54,7 +57,8 @@ def pack_image(
     h, w = check_axes(x, 'h+ w+', 'x', kind='float')
     x = x.detach().cpu()
     if not bool(((x>=0)&(x<=1)).all()):
-        raise ValueError(f'`x` must lie in [0, 1], got {float(x.min()):.4g} to {float(x.max()):.4g}')
+        low, high = float(x.min()), float(x.max())
+        raise ValueError(f'`x` must lie in [0, 1], got {low:.4g} to {high:.4g}')
     levels = (x.double()*255 + .5).floor().to(torch.uint8)
     return f'{h}x{w}:' + base64.b64encode(levels.numpy().tobytes()).decode()
 
@@ -76,7 +80,8 @@ def _plain(spec:dict, value):
     kind = spec.get('kind')
     if kind=='images' and isinstance(value, Iterable) and not isinstance(value, str):
         return [_plain({'kind': 'image'}, v) for v in value]
-    if isinstance(value, Tensor): return pack_image(value) if kind=='image' else _rounded(value.tolist())
+    if isinstance(value, Tensor) and kind=='image': return pack_image(value)
+    if isinstance(value, Tensor): return _rounded(value.tolist())
     return [_plain({}, v) for v in value] if isinstance(value, (list, tuple)) else value
 
 def _rounded(x):
@@ -84,6 +89,8 @@ def _rounded(x):
     if isinstance(x, list): return [_rounded(v) for v in x]
     return float(f'{x:.7g}') if isinstance(x, float) else x
 
+
+# %% ../nbs/05_explorables.ipynb #e0500030
 def _wanted(spec:dict, value)->str:
     "What a value of the state must be, in words; empty if it is that"
     low, high = spec.get('low', -math.inf), spec.get('high', math.inf)
@@ -96,7 +103,8 @@ def _wanted(spec:dict, value)->str:
         what = 'a number' if spec.get('real') else 'an integer'
         return '' if fits(value, spec.get('real')) else f'{what} from {low} to {high}'
     if kind=='matrix':
-        rows = value if isinstance(value, list) and value and all(isinstance(r, list) for r in value) else [[]]
+        is_nested = isinstance(value, list) and value and all(isinstance(r, list) for r in value)
+        rows = value if is_nested else [[]]
         good = len({len(r) for r in rows})==1 and 1<=len(rows[0])<=size and len(rows)<=size
         good = good and all(fits(x, True) for r in rows for x in r)
         return '' if good else f'a matrix of at most {size} × {size} numbers from {low} to {high}'
@@ -112,7 +120,8 @@ def _png(x:Tensor, scale:int)->str:
     end = torch.where(t<0, down, up) if bool((x<0).any()) else torch.zeros(3)
     colors = (255 + (end-255)*t.abs()).round().to(torch.uint8)
     height, width = x.shape
-    image = Image.fromarray(colors.numpy()).resize((width*scale, height*scale), Image.Resampling.NEAREST)
+    size = width*scale, height*scale
+    image = Image.fromarray(colors.numpy()).resize(size, Image.Resampling.NEAREST)
     image.quantize(64, dither=Image.Dither.NONE).save(out := io.BytesIO(), 'PNG', optimize=True)
     return 'data:image/png;base64,' + base64.b64encode(out.getvalue()).decode()
 
@@ -122,8 +131,10 @@ def _still(alt:str, pictures:Mapping, table)->str:
     for title,x in pictures.items():
         check_axes(x, 'h+ w+', f'pictures[{title!r}]')
         scale, title = max(1, 320//max(x.shape)), html.escape(str(title))
-        figures.append(f'<figure style="display:inline-block;margin:0 1rem 0 0"><img src="{_png(x, scale)}" '
-                       f'alt="{html.escape(alt)} ({title})" width="{x.shape[1]*scale//2}"><figcaption>{title}</figcaption></figure>')
+        width, src = x.shape[1]*scale//2, _png(x, scale)
+        figures.append('<figure style="display:inline-block;margin:0 1rem 0 0">'
+                       f'<img src="{src}" alt="{html.escape(alt)} ({title})" width="{width}">'
+                       f'<figcaption>{title}</figcaption></figure>')
     rows = [[html.escape(str(c)) for c in row] for row in table]
     head = ''.join(f'<th scope="col">{c}</th>' for c in rows[0]) if rows else ''
     body = ''.join(f'<tr>{"".join(f"<td>{c}</td>" for c in row)}</tr>' for row in rows[1:])

@@ -55,6 +55,15 @@ def js(browser):
     yield lambda expression, arg=None: page.evaluate(f'arg => {{ {expression} }}', arg)
     page.close()
 
+def test_stored_figures_hold_the_current_script():
+    "A change of a script asks for the outputs of the notebooks that show it: `make prepare` runs them"
+    shown = {}
+    for nb in sorted((ROOT/'nbs').glob('*.ipynb')):
+        for out in (out for cell in json.loads(nb.read_text(encoding='utf-8'))['cells'] for out in cell.get('outputs', [])):
+            text = ''.join(out.get('data', {}).get('text/html', ''))
+            for name in re.findall(r'data-explorable="(\w+)"', text): shown[nb.name, name] = module(name) in text
+    assert {name for _,name in shown}==set(explorable_names()) and all(shown.values()), shown
+
 # ---- the maths is Python's
 def cases(n):
     "Random images, kernels and settings; some do not fit"
