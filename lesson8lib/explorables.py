@@ -167,7 +167,7 @@ class Explorable:
         name:str, # one of `explorable_names()`
         alt:str, # what is to be seen, in a sentence
         pictures:Mapping[str, Tensor]|None=None, # still images for pages without scripts
-        table:Sequence[Sequence]=(), # rows for pages without scripts; the first has the names
+        table:Sequence[Sequence]=(), # for pages without scripts; names first
         **values, # the state to start with; see `Explorable.defaults`
     ):
         if name not in (names := explorable_names()):

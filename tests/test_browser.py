@@ -4,6 +4,7 @@ import re
 import threading
 from functools import partial
 from http.server import ThreadingHTTPServer
+from importlib.resources import files
 from urllib.parse import quote, urlsplit
 
 import docs
@@ -139,6 +140,18 @@ def test_page(tab, name):
         page.emulate_media(color_scheme=other)
         look(page, other)
     assert not tab.wrong
+
+@pytest.mark.parametrize('name', PAGES)
+def test_accessibility(tab, name):
+    "axe-core finds no violation of WCAG 2.1 AA, on a desktop in light and on a telephone in dark, with all folds open"
+    axe = pytest.importorskip('axe_playwright_python', reason='axe-playwright-python, which carries axe-core, is not installed')
+    for viewport, scheme in ((DESKTOP, 'light'), (PHONE, 'dark')):
+        page = tab(name, viewport, scheme)
+        page.evaluate("document.querySelectorAll('main details').forEach(fold => fold.open = true)")
+        page.evaluate((files(axe)/'axe.min.js').read_text(encoding='utf-8'))
+        found = page.evaluate("""axe.run(document, { preload: false, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] })
+          .then(r => r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 120)]))""")
+        assert found==[], scheme
 
 # ---- code
 def with_folds(site):
