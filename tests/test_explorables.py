@@ -15,13 +15,14 @@ import torch
 import torch.nn.functional as F
 from conftest import ROOT, Quiet
 
-from lesson8lib.convolution import conv2d, out_size
+from lesson8lib.conv_matmul import conv_matrix
+from lesson8lib.convolution import conv2d, im2col, out_size
 from lesson8lib.explorables import Explorable, explorable_names, pack_image, unpack_image
 
 pytestmark = pytest.mark.filterwarnings('ignore')
 STATIC = ROOT/'lesson8lib'/'static'
 DESKTOP, PHONE = dict(width=1280, height=800), dict(width=390, height=844)
-HELPERS = 'pack, unpack, encode, decode, fits, clean, fmt, short, readNumber, tidy, SPEC, presetOf, resized'
+HELPERS = 'pack, unpack, encode, decode, fits, clean, fmt, short, readNumber, tidy, SPEC'
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGE = (torch.rand(28, 28, generator=GENERATOR)*255).round()/255
 SMALL = (torch.rand(9, 12, generator=GENERATOR)*255).round()/255
@@ -43,17 +44,21 @@ def test_defaults_pass_their_own_check(name):
     shown.update(**shown.defaults)
     assert shown.values==shown.defaults
 
-@pytest.fixture(scope='module')
-def js(browser):
-    "A function that evaluates an expression beside the module `m` of conv_slide, with the helpers it has inside"
+def run_js(browser, name):
+    "A function that evaluates an expression beside the module `m`, with the helpers it has inside"
     page = browser.new_page()
     page.set_content('<title>x</title>')
     page.evaluate("""async source => {
       const url = URL.createObjectURL(new Blob([source], { type: 'text/javascript' }))
       window.m = await import(url)
-    }""", module('conv_slide') + f'\nexport {{ {HELPERS} }}')
-    yield lambda expression, arg=None: page.evaluate(f'arg => {{ {expression} }}', arg)
-    page.close()
+    }""", module(name) + f'\nexport {{ {HELPERS} }}')
+    return lambda expression, arg=None: page.evaluate(f'arg => {{ {expression} }}', arg)
+
+@pytest.fixture(scope='module')
+def js(browser): return run_js(browser, 'conv_slide')
+
+@pytest.fixture(scope='module')
+def matmul(browser): return run_js(browser, 'conv_matmul')
 
 def test_stored_figures_hold_the_current_script():
     "A change of a script asks for the outputs of the notebooks that show it: `make prepare` runs them"
@@ -115,6 +120,38 @@ def test_window_and_unused_pixels(js):
             reached = padded.grad[0].amax(axis).nonzero().max().item()
             assert len(padded.grad[0].amax(axis))-1-reached==n
 
+def test_conv_matrix(matmul):
+    "Matrix, columns, outputs and gradients are those of `conv_matrix`, `im2col`, PyTorch's convolution and its gradient"
+    rand, args = random.Random(1), []
+    for i in range(300):
+        h, w, kh, kw = (rand.randint(1, top) for top in (6, 6, 3, 3))
+        g = torch.Generator().manual_seed(i)
+        args.append((torch.randn(h, w, generator=g, dtype=torch.float64), torch.randn(kh, kw, generator=g, dtype=torch.float64), rand.randint(1, 3), rand.randint(0, 2), rand.random()))
+    theirs = matmul("""return arg.map(([x, k, stride, padding, bias]) => {
+        const r = m.compute({ image: x, kernel: k, stride, padding, bias })
+        return r.error ?? [r.matrix, r.out, m.im2col(x, [k.length, k[0].length], stride, padding), m.gradients(r.places, r.x, k.flat().length)] })""",
+        [[x.tolist(), k.tolist(), *rest] for x,k,*rest in args])
+    refused = 0
+    for (x, k, s, p, bias), got in zip(args, theirs, strict=True):
+        try: want = conv_matrix(k[None,None], tuple(x.shape), s, p)
+        except ValueError as e:
+            assert got==str(e)
+            refused += 1
+            continue
+        k.requires_grad_()
+        out = F.conv2d(x[None,None], k[None,None], stride=s, padding=p).flatten() + bias
+        out.sum().backward()
+        for ours, theirs in zip((want, out.detach(), im2col(x[None], tuple(k.shape), s, p), k.grad.flatten()), got, strict=True):
+            theirs = torch.tensor(theirs, dtype=torch.float64)
+            assert ours.shape==theirs.shape and (ours-theirs).abs().max()<=1e-9
+    assert 3<refused<100
+
+@pytest.mark.parametrize('state', [dict(), dict(bias=-.5, row=3), dict(view='im2col', stride=2, padding=1, bias=2.25), dict(image=torch.arange(12.).view(3, 4), kernel=[[.5, 1, 2]], padding=1, row=5)], ids=str)
+def test_shown_python_of_the_matrix(matmul, state):
+    code, rows, value = matmul("const v = m.tidy(arg), r = m.compute(v); return [m.pythonFor(v), r.out.length, r.out[v.row]]", Explorable('conv_matmul', 'x', **state).values)
+    with contextlib.redirect_stdout(io.StringIO()) as printed: exec(code, {})
+    assert str(rows) in printed.getvalue() and abs(float(printed.getvalue().split()[-1])-value)<=1e-5
+
 def test_images_as_text(js):
     for x in (IMAGE, SMALL, torch.zeros(1, 1), torch.ones(3, 2)):
         text, rows = js("return [m.pack(arg), m.unpack(m.pack(arg))]", x.tolist())
@@ -169,7 +206,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('explorables')
     pictures = {'image': SMALL, 'output': SMALL-.5}
     shown = Explorable('conv_slide', 'A kernel on an image.', pictures=pictures, table=TABLE, image=IMAGE, digits=[SMALL], row=2, col=3), \
-        Explorable('conv_slide', 'Another one.', image=IMAGE, stride=2, layers=2), Explorable('conv_slide', 'Without an image.', padding=1)
+        Explorable('conv_slide', 'Another one.', image=IMAGE, stride=2, layers=2), Explorable('conv_slide', 'Without an image.', padding=1), Explorable('conv_matmul', 'A matrix.', weight=0)
     for name, scheme in (('light', 'default'), ('dark', 'alternate')): (folder/f'{name}.html').write_text(page_of(*shown, scheme=scheme), encoding='utf-8')
     return folder
 
@@ -206,11 +243,11 @@ def hash_is(page, test): page.wait_for_function(f'() => {{ const hash = decodeUR
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['1280', '390'])
 def test_looks(tab, viewport, scheme, disk):
-    "All three are there, none clashes, nothing sticks out, the colors are those of the mode and follow its change"
+    "All four are there, none clashes, nothing sticks out, the colors are those of the mode and follow its change"
     page = tab(viewport=viewport, scheme=scheme, disk=disk)
-    page.wait_for_function("document.querySelectorAll('.x-app[data-theme]').length === 3")
+    page.wait_for_function("document.querySelectorAll('.x-app[data-theme]').length === 4")
     assert page.locator('.x-still').count()==0
-    assert page.locator('.x-app').evaluate_all('all => all.map(el => el.dataset.theme)')==[scheme]*3
+    assert page.locator('.x-app').evaluate_all('all => all.map(el => el.dataset.theme)')==[scheme]*4
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1
     assert app(page).locator('canvas:visible').count()==2 and app(page, 1).locator('canvas:visible').count()==4
     assert app(page).locator('canvas').first.evaluate('el => new Set(el.getContext("2d").getImageData(0, 0, el.width, el.height).data).size')>50, 'nothing is drawn'
@@ -357,6 +394,42 @@ def test_show_as_python(tab):
     page.wait_for_function("document.querySelector('pre.x-python').textContent.includes('stride=2')")
     assert "unpack_image('28x28:" in app(page).locator('pre.x-python').inner_text()
     assert app(page).locator('pre.x-python').evaluate("el => getComputedStyle(el).overflowX")=='auto'
+
+@pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['1280', '390'])
+def test_matrix(tab, viewport):
+    "Mouse and keyboard choose a row; window, output, equation and gradient follow; a typed weight is a number"
+    page = tab('#conv_matmul.row=3', viewport)
+    says(page, 'Output s = α·E + β·F + γ·H + δ·J + b = 1·7 + 1·0 + (−1)·0 + (−1)·0 + 0 = 7.', 3)
+    it = app(page, 3)
+    marked = lambda i: it.locator('table').nth(i).locator('.x-marked').all_inner_texts()
+    assert marked(3)==list('0000αβ0γδ') and marked(2)==['s']
+    it.locator('table').nth(3).locator('tr').nth(1).locator('td').nth(2).hover()
+    says(page, 'Output q = ', 3)
+    it.locator('table').nth(3).locator('td[tabindex="0"]').focus()
+    page.keyboard.press('ArrowDown')
+    page.keyboard.press('End')
+    page.wait_for_function("[...document.querySelectorAll('.x-app')].at(-1).querySelectorAll('table')[3].contains(document.activeElement)")
+    page.keyboard.press('PageUp')
+    says(page, 'Output p = ', 3)
+    assert 'with respect to α is a sum over its 4 cells: A + B + D + E = 9 + 8 + 9 + 7 = 33.' in ' '.join(it.locator('.x-facts').all_inner_texts())
+    assert it.locator('.x-ringed').all_inner_texts()==['α']*4
+    it.locator('table').nth(1).locator('input').first.focus()
+    assert page.evaluate('document.activeElement.value')=='1'
+    page.keyboard.type('-3')
+    says(page, '= (−3)·9 + 1·8 + (−1)·9 + (−1)·7 + 0 = −35.', 3)
+    page.keyboard.press('Tab')
+    assert it.locator('table').nth(1).locator('input').first.input_value()=='α'
+    it.get_by_label('view').select_option('im2col')
+    it.get_by_label('letters').uncheck()
+    page.wait_for_function("[...document.querySelectorAll('.x-app')].at(-1).querySelectorAll('table')[4].rows.length === 4")
+    assert it.locator('table').nth(4).locator('tr').first.inner_text().split()==['9', '8', '9', '7']
+    it.get_by_label('image').first.select_option('6')
+    it.get_by_label('kernel').first.select_option('3')
+    it.get_by_label('view').select_option('matrix')
+    page.wait_for_function("[...document.querySelectorAll('.x-app')].at(-1).querySelectorAll('table')[3].rows.length === 16")
+    assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1, 'a wide matrix scrolls in its box'
+    hash_is(page, "hash.includes('conv_matmul.view=matrix') === false && hash.includes('conv_matmul.letters=0') && hash.includes('conv_matmul.kernel=-3,1,0;-1,-1,0;0,0,0')")
+    assert not tab.wrong
 
 @pytest.mark.parametrize('motion', ['reduce', 'no-preference'])
 def test_play(tab, motion):

@@ -205,7 +205,7 @@ const CSS = `
 .x-app button { cursor: pointer; }
 .x-app button[aria-pressed=true] { border-color: var(--x-focus); box-shadow: inset 0 0 0 1px var(--x-focus); }
 .x-app :is(button, select, input, pre, [tabindex]):focus-visible { outline: 3px solid var(--x-focus); outline-offset: 1px; }
-.x-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.4rem, 1fr)); gap: .8rem; align-items: end; }
+.x-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: .8rem; align-items: end; }
 .x-map figcaption, .x-title { font-size: .8rem; color: var(--x-muted); margin: 0 0 .2rem; text-align: left; }
 .x-map { margin: 0; min-width: 0; }
 .x-map canvas { display: block; width: 100%; height: auto; touch-action: pan-y; cursor: crosshair; border: 1px solid var(--x-line); }
@@ -214,11 +214,16 @@ const CSS = `
 .x-term { display: flex; align-items: center; gap: .4rem; }
 .x-op { font-size: 1.2rem; color: var(--x-muted); padding-top: 1.3rem; }
 .x-app.x-app table { width: auto; margin: 0; border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.x-app.x-app table td { padding: 0; border: 1px solid var(--x-line); text-align: center; width: 2.75rem; min-width: 2.75rem; height: 2rem; font-size: .8rem; color: var(--x-ink); }
-.x-app.x-app td input { width: 100%; height: 2rem; min-height: 0; border: 0; border-radius: 0; padding: 0; text-align: center; font-size: .8rem; background: transparent; color: inherit; }
+.x-app.x-app table td { padding: 0; border: 1px solid var(--x-line); text-align: center; width: 44px; min-width: 44px; height: 33px; font-size: 13px; color: var(--x-ink); }
+.x-app.x-app td input { display: block; width: 100%; height: 32px; min-height: 0; border: 0; border-radius: 0; padding: 0; text-align: center; font-size: 13px; background: transparent; color: inherit; }
 .x-app.x-app td input:focus-visible { outline-offset: -3px; }
-.x-app.x-app .x-small :is(td, td input) { width: 1.9rem; min-width: 1.9rem; font-size: .65rem; }
-@media (max-width: 500px) { .x-app.x-app table:not(.x-small) :is(td, td input) { width: 1.95rem; min-width: 1.95rem; font-size: .7rem; } .x-sum, .x-term { gap: .2rem; } .x-op { font-size: 1rem; } }
+.x-app.x-app .x-small td { width: 30px; min-width: 30px; }
+.x-app.x-app .x-small :is(td, td input) { font-size: 10.5px; }
+@media (max-width: 500px) { .x-app.x-app table:not(.x-small) td { width: 29px; min-width: 29px; }
+.x-app.x-app table:not(.x-small) :is(td, td input) { font-size: 11px; } .x-sum, .x-term { gap: .2rem; } .x-op { font-size: 1rem; } }
+.x-wide { overflow-x: auto; margin: .6rem 0; padding: 3px; max-width: 100%; }
+.x-app.x-app .x-marked { outline: 3px solid var(--x-focus); outline-offset: -3px; }
+.x-app.x-app .x-ringed { font-weight: 700; text-decoration: underline; }
 .x-spelled { font-family: var(--l8-mono, monospace); font-size: .78rem; overflow-wrap: anywhere; }
 .x-spelled span { display: block; }
 .x-says { font-weight: 600; color: var(--x-ink); min-height: 1.4em; }
@@ -320,31 +325,34 @@ function heatmap(title, { point, key, frameClass = '' }) {
   return { el, canvas, draw }
 }
 
-// A table of numbers. With `edit(row, col, value)` its cells are boxes to type in, one tab stop for all of them
-function numbers(title, { edit = null, frameClass = '' } = {}) {
+// A table of numbers. With `edit(row, col, value)` its cells are boxes to type in, with `focus(row, col)` they take the focus and the mouse: one tab stop for all
+function numbers(title, { edit = null, focus = null, frameClass = '' } = {}) {
   const table = h('table'), caption = h('p', { class: 'x-title' }, title)
   let cells = []
   const build = (rows, cols) => {
     cells = Array.from({ length: rows }, (_, i) => Array.from({ length: cols }, (_, j) => {
-      if (!edit) return h('td')
+      if (!edit) return h('td', focus ? { onpointerdown: event => event.currentTarget.focus(), onpointerenter: () => focus(i, j) } : {})
       const input = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-label': `${title}, row ${i + 1}, column ${j + 1}` })
       input.addEventListener('input', () => { const x = readNumber(input.value); if (Number.isFinite(x)) edit(i, j, x) })
+      input.addEventListener('focus', () => { input.value = input.dataset.number })  // where a cell shows a letter
       input.addEventListener('blur', () => { input.value = input.dataset.now })
       return h('td', {}, input)
     }))
     table.replaceChildren(h('tbody', {}, cells.map(row => h('tr', {}, row))))
     table.classList.toggle('x-small', cols > 5)
     if (edit) roving(cells.map(row => row.map(cell => cell.firstChild)))
+    if (focus) roving(cells, focus)
   }
   const draw = (x, color, on, format = fmt) => {
     if (cells.length !== x.length || cells[0].length !== x[0].length) build(x.length, x[0].length)
     x.forEach((row, i) => row.forEach((v, j) => {
-      const cell = cells[i][j], back = color(v)
+      const cell = cells[i][j], back = color(v, i, j)
       cell.style.background = rgb(back)
       cell.style.color = rgb(on(back))
-      if (!edit) { cell.textContent = format(v); return }
-      cell.firstChild.dataset.now = format(v)
-      if (document.activeElement !== cell.firstChild || readNumber(cell.firstChild.value) !== v) cell.firstChild.value = format(v)
+      if (!edit) { cell.textContent = format(v, i, j); return }
+      const input = cell.firstChild, focused = document.activeElement === input
+      Object.assign(input.dataset, { now: format(v, i, j), number: short(v) })
+      if (!focused || readNumber(input.value) !== v) input.value = focused ? input.dataset.number : input.dataset.now
     }))
   }
   return { el: h('div', { class: frameClass }, caption, table), draw, cells: () => cells }
