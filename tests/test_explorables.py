@@ -490,6 +490,34 @@ def test_widget_and_page_have_one_state():
     with pytest.raises(ValueError, match='`padding` must be an integer from 0 to 7, got 8'): shown.update(padding=8)
     assert widget.values['padding']==2
 
+@pytest.mark.parametrize('name', explorable_names())
+def test_anywidgets_contract(browser, name):
+    "What anywidget does with the module: the figure follows the model, the model the figure; two of one kind; nothing goes on after the cleanup"
+    page = browser.new_page()
+    page.set_content('<title>x</title><main><div></div><div></div></main>')
+    values = Explorable(name, 'x').values
+    page.evaluate("""async ([source, values]) => {
+      const { default: widget } = await import(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })))
+      const places = document.querySelectorAll('main > div')
+      window.models = [0, 1].map(i => {
+        const model = { values: structuredClone(values), heard: new Set(), saved: 0, get: () => model.values, set: (_, v) => { model.values = v },
+          save_changes: () => { model.saved++; model.tell() }, tell: () => { for (const f of model.heard) f() }, on: (_, f) => model.heard.add(f), off: (_, f) => model.heard.delete(f) }
+        model.stop = widget.render({ model, el: places[i] })
+        return model
+      })
+    }""", [module(name), values])
+    stride = lambda i: app(page, i).get_by_label('stride')
+    page.evaluate("models[0].values = { ...models[0].values, stride: 2 }; models[0].tell()")
+    page.wait_for_function("document.querySelector('input[type=number]').value === '2'")
+    assert stride(1).input_value()=='1' and page.evaluate('models[0].saved')==0
+    stride(1).fill('3')
+    page.wait_for_function('models[1].values.stride === 3 && models[1].saved === 1')
+    assert page.evaluate('models[0].values.stride')==2 and page.evaluate('location.hash')==''
+    assert set(page.evaluate('Object.keys(models[1].values)'))==set(values)
+    page.evaluate('models.forEach(model => model.stop())')
+    assert page.evaluate('models.map(model => model.heard.size)')==[0, 0]
+    page.close()
+
 def test_live_in_a_notebook_and_stored_as_a_page(monkeypatch):
     pytest.importorskip('anywidget', reason='anywidget is not installed')
     shown = Explorable('conv_slide', 'x')
