@@ -16,7 +16,7 @@
 
   // what scrolls sideways in its own box can be scrolled by keyboard, too
   const scrollable = () => {
-    for (const box of document.querySelectorAll('main :is(pre, .cell-output-display, .sd-table, .table-responsive, .math.display, .katex-display, figure)')) {
+    for (const box of document.querySelectorAll('main :is(pre, table, .cell-output-display, .sd-table, .table-responsive, .math.display, .katex-display, figure)')) {
       if (box.scrollWidth > box.clientWidth && getComputedStyle(box).overflowX !== 'visible') box.tabIndex = 0
       else if (box.tabIndex === 0 && !box.closest('.x-app')) box.removeAttribute('tabindex')
     }
