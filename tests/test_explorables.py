@@ -338,6 +338,16 @@ def test_drawing_by_keyboard(tab):
     hash_is(page, "!hash.includes('drawn')")
     assert not tab.wrong
 
+def test_numbers_of_every_row_have_the_same_digits(tab):
+    page = tab('#conv_slide.kernel=0.25,1,2;0.5,-0.125,0;-1.5,3,0.75')
+    tables = app(page).locator('table:visible')
+    cells = lambda i: tables.nth(i).locator('td').all_inner_texts()
+    window = IMAGE[2:5,3:6].flatten().tolist()
+    assert tables.nth(1).locator('input').evaluate_all('all => all.map(i => i.value)')==['0.25', '1', '2', '0.5', '−0.125', '0', '−1.5', '3', '0.75']
+    assert cells(0)==[f'{v:.2f}' for v in window]
+    assert all(re.fullmatch(r'−?\d+\.\d\d', text) for text in cells(2))
+    assert [float(t.replace('−', '-')) for t in cells(2)]==pytest.approx([v*w for v,w in zip(window, (.25, 1, 2, .5, -.125, 0, -1.5, 3, .75), strict=True)], abs=.0051)
+
 def test_settings(tab):
     "Shape, number of weights, the dropped border, and the message where no window fits, which is Python's"
     page = tab()

@@ -259,13 +259,13 @@ function render({ model, el }) {
     show(output, r.out, one ? 'output' : 'output of the second layer', [[v.row, v.col, 1, 1]])
     // numbers
     const weights = [v.kernel, v.kernel2, v.second, v.second2].flat(2), tint = x => look.signed(x/Math.max(1, ...weights.map(Math.abs))*.75)
-    if (!one) first.forEach((t, k) => t.draw([v.kernel, v.kernel2][k], tint, look.on, short))
+    if (!one) first.forEach((t, k) => t.draw([v.kernel, v.kernel2][k], tint, look.on, x => short(x)))
     const terms = parts(v, r), shown = one ? [sums[0]] : sums.slice(1)
     const strongest = Math.max(1, ...terms.flatMap(t => [...t.window, ...t.products]).flat().map(Math.abs))
     terms.forEach((t, k) => {
       const [a, b, c] = shown[k].tables, back = x => look.signed(x/strongest*.75)
       a.draw(t.window, one ? x => look.ink(x*.6) : back, look.on)
-      b.draw(t.weight, tint, look.on, short)
+      b.draw(t.weight, tint, look.on, x => short(x))
       c.draw(t.products, back, look.on)
     })
     // row by row: pixel × weight, or where a row is long the products alone

@@ -343,7 +343,7 @@ function numbers(title, { edit = null, focus = null, frameClass = '' } = {}) {
     if (edit) roving(cells.map(row => row.map(cell => cell.firstChild)))
     if (focus) roving(cells, focus)
   }
-  const draw = (x, color, on, format = fmt) => {
+  const draw = (x, color, on, format = v => fmt(v)) => {
     if (cells.length !== x.length || cells[0].length !== x[0].length) build(x.length, x[0].length)
     x.forEach((row, i) => row.forEach((v, j) => {
       const cell = cells[i][j], back = color(v, i, j)
