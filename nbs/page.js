@@ -14,6 +14,17 @@
   addEventListener('hashchange', reveal)
   reveal()
 
+  // what scrolls sideways in its own box can be scrolled by keyboard, too
+  const scrollable = () => {
+    for (const box of document.querySelectorAll('main :is(pre, table, .cell-output-display, .sd-table, .table-responsive, .math.display, .katex-display, figure)')) {
+      if (box.scrollWidth > box.clientWidth && getComputedStyle(box).overflowX !== 'visible') box.tabIndex = 0
+      else if (box.tabIndex === 0 && !box.closest('.x-app')) box.removeAttribute('tabindex')
+    }
+  }
+  addEventListener('load', scrollable)
+  addEventListener('resize', scrollable)
+  addEventListener('toggle', scrollable, true)
+
   const menu = find('#quarto-sidebar')
   const showActive = () => {
     const here = menu.querySelector('.sidebar-link.active')?.getBoundingClientRect(), box = menu.getBoundingClientRect()

@@ -1,5 +1,6 @@
 "What several test files share"
 import os
+import shutil
 import subprocess
 import sys
 from http.server import SimpleHTTPRequestHandler
@@ -11,6 +12,7 @@ import setuptools  # noqa: F401 (before another package imports Python's own dis
 from beartype import BeartypeConf, beartype
 
 ROOT = Path(__file__).resolve().parents[1]
+BROWSERS = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome')
 sys.path.insert(0, str(ROOT/'tools'))
 
 # every exported module is imported with its annotations of shape and type checked; integers pass for floating-point ones
@@ -41,3 +43,16 @@ def site():
         res = subprocess.run([sys.executable, 'tools/docs.py', '--renderer', renderer], cwd=ROOT, capture_output=True, encoding='utf-8')
         if res.returncode: pytest.fail(f'tools/docs.py failed:\n{res.stdout}{res.stderr}')
     return ROOT/'_docs'
+
+@pytest.fixture(scope='session')
+def browser():
+    "The Chromium or Chrome of this machine"
+    sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not path:
+        if os.environ.get('LESSON8_NEED_BROWSER'): pytest.fail('LESSON8_NEED_BROWSER is set, but there is no Chromium or Chrome')
+        pytest.skip('no Chromium or Chrome on this machine')
+    with sync_api.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu', '--disable-background-networking'])
+        yield browser
+        browser.close()

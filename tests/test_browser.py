@@ -1,10 +1,10 @@
 "The built site in a real browser: desktop and telephone, light and dark, over http and from a file"
 import os
 import re
-import shutil
 import threading
 from functools import partial
 from http.server import ThreadingHTTPServer
+from importlib.resources import files
 from urllib.parse import quote, urlsplit
 
 import docs
@@ -14,7 +14,6 @@ from test_site import PAGES
 
 sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
 
-NAMES = ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome')
 DESKTOP, PHONE = dict(width=1280, height=800), dict(width=390, height=844)
 OVERFLOW = 'document.documentElement.scrollWidth - document.documentElement.clientWidth'
 # the text with the least contrast to what lies behind it (4.5 is what WCAG AA asks for), as [ratio, element, text]
@@ -82,18 +81,6 @@ def address(site):
     server.shutdown()
 
 @pytest.fixture(scope='session')
-def browser():
-    "The Chromium or Chrome of this machine"
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if not path:
-        if os.environ.get('LESSON8_NEED_BROWSER'): pytest.fail('LESSON8_NEED_BROWSER is set, but there is no Chromium or Chrome')
-        pytest.skip('no Chromium or Chrome on this machine')
-    with sync_api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu', '--disable-background-networking'])
-        yield browser
-        browser.close()
-
-@pytest.fixture(scope='session')
 def profile(browser):
     "A function that gives a browser profile for a size and a mode; its cache is kept from page to page"
     kept = {}
@@ -153,6 +140,18 @@ def test_page(tab, name):
         page.emulate_media(color_scheme=other)
         look(page, other)
     assert not tab.wrong
+
+@pytest.mark.parametrize('name', PAGES)
+def test_accessibility(tab, name):
+    "axe-core finds no violation of WCAG 2.1 AA, on a desktop in light and on a telephone in dark, with all folds open; `look` measures contrast in dark"
+    axe = pytest.importorskip('axe_playwright_python', reason='axe-playwright-python, which carries axe-core, is not installed')
+    for viewport, scheme in ((DESKTOP, 'light'), (PHONE, 'dark')):
+        page = tab(name, viewport, scheme)
+        page.evaluate("document.querySelectorAll('main details').forEach(fold => fold.open = true)")
+        page.evaluate((files(axe)/'axe.min.js').read_text(encoding='utf-8'))
+        found = page.evaluate("""slow => axe.run(document, { preload: false, runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], rules: { 'color-contrast': { enabled: slow } } })
+          .then(r => r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 120)]))""", scheme=='light')
+        assert found==[], scheme
 
 # ---- code
 def with_folds(site):
@@ -478,6 +477,19 @@ def test_from_file(tab, site):
     page = tab(next((p for p in PAGES if 'class="math' in (site/p).read_text(encoding='utf-8')), PAGES[0]), base=site.as_uri())
     look(page, 'light')
     assert not tab.wrong
+
+@pytest.mark.parametrize('name', ['convolution.html', 'conv_matmul.html'])
+def test_explorables_of_the_site(tab, site, address, name):
+    "Served and from the disk, from a link with a state; no script is left in what machines read"
+    figure = name.replace('convolution', 'conv_slide').removesuffix('.html')
+    for base in (address, site.as_uri()) if os.environ.get('RENDERER')!='quarto' else (address,):
+        page = tab(f'{name}#{figure}.padding=1', base=base)
+        assert page.locator('.x-app').first.get_by_label('padding').input_value()=='1' and page.locator('.x-still').count()==0
+        assert page.locator(f'[data-explorable={figure}]').evaluate('el => Math.abs(el.getBoundingClientRect().top) < innerHeight')
+    assert not tab.wrong
+    copy = (site/name.replace('.html', '.llms.md')).read_text(encoding='utf-8')
+    assert 'x-still' not in copy and 'const SPEC' not in copy and len(copy)<100_000
+    assert (site/name).stat().st_size<1_000_000
 
 def test_checkout_is_named_nowhere(site):
     "No path of the machine that built the site"

@@ -85,7 +85,7 @@ def test_contents(dist):
     assert not [n for n in sdist if n.startswith('tests')], 'tests need the notebooks, the tools and the built site beside them'
     assert {n.partition('/')[0] for n in wheel if '.dist-info/' not in n} == {'lesson8lib'}
 
-OPTIONAL = 'plot', 'sklearn', 'tables', 'fast', 'scale'  # the extras that lesson8lib itself imports
+OPTIONAL = 'plot', 'sklearn', 'tables', 'fast', 'scale', 'widgets'  # the extras that lesson8lib itself imports
 
 def test_what_is_imported_is_required():
     "Also what a function imports when it is first called, which no import of the package would miss"
@@ -98,6 +98,6 @@ def test_what_is_imported_is_required():
         for node in ast.walk(ast.parse(py.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Import): imported |= {a.name.split('.')[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level: imported.add(node.module.split('.')[0])
-    packages = {'sklearn': 'scikit-learn', 'PIL': 'pillow', 'llvmlite': 'numba', 'triton': 'torch'}  # whose modules have another name; the last two come with theirs
+    packages = {'sklearn': 'scikit-learn', 'PIL': 'pillow', 'llvmlite': 'numba', 'triton': 'torch', 'traitlets': 'anywidget'}  # whose modules have another name; the last two come with theirs
     imported = {packages.get(m, m) for m in imported} - set(sys.stdlib_module_names) - {'lesson8lib'}
     assert required <= imported and imported - required == optional

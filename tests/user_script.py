@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, files, hybrid, interpret, losses, optimizers, parameters, parts, pooling, popularity, recommender, scale, speed, tabular, titanic, training
+from lesson8lib import activations, baselines, bayes, choice, cnn, cold_start, collab, collab_nn, compare, convolution, data, dropout, embedding, entity, explorables, files, hybrid, interpret, losses, optimizers, parameters, parts, pooling, popularity, recommender, scale, speed, tabular, titanic, training
 
 pixels, labels = torch.rand(6, 1, 28, 28), torch.arange(6)
 ratings = pd.DataFrame({'user': ['Ann', 'Ben', 'Cem', 'Dot']*3, 'title': ['Robot Soup']*4 + ['Two Left Moons']*4 + ['Teacup']*4, 'rating': [5, 1, 4, 2, 3, 4, 1, 5, 2, 2, 4, 3]})
@@ -55,6 +55,7 @@ points: Tensor = plane.points
 
 # ratings
 vocab = data.Vocab(films['title'], 'film')
+stride: object = explorables.Explorable('conv_slide', 'A kernel.', stride=2).values['stride']
 rows: Tensor = vocab.index(['Teacup', 'Robot Soup'])
 known: bool = 'Teacup' in vocab and len(vocab) == 4 and vocab[int(rows[0])] == 'Teacup'
 table = collab.RatingsData.from_df(ratings, valid_pct=.25)

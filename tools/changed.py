@@ -25,4 +25,6 @@ def affected(
 if __name__ == '__main__':
     git = 'git ls-files --modified --others --exclude-standard nbs', 'git diff --cached --name-only -- nbs'
     files = [f for cmd in git for f in subprocess.run(cmd.split(), cwd=ROOT, check=True, capture_output=True, encoding='utf-8').stdout.splitlines()]
+    scripts = f'git status --porcelain {MODULES}/static'
+    if subprocess.run(scripts.split(), cwd=ROOT, check=True, capture_output=True).stdout: files.append('nbs/05_explorables.ipynb')  # outputs hold them
     for nb in affected({f.rpartition('/')[2] for f in files}, notebooks(ROOT)): print(nb.relative_to(ROOT))

@@ -12,7 +12,7 @@ from docs import urls
 # each extra, and what in a notebook asks for it
 EXTRAS = {'fastai': r'^\s*(from|import) fastai\b', 'plot': r'^\s*(from|import) (matplotlib|lesson8lib\.show)\b|\bshow_history\(',
           'sklearn': r'^\s*(from|import) (sklearn|lesson8lib\.entity)\b', 'tables': r'\bload_adult\(|^\s*import polars\b',
-          'scale': r'\bParquetRatings\(|^\s*import pyarrow\b'}
+          'scale': r'\bParquetRatings\(|^\s*import pyarrow\b', 'widgets': r'\bExplorable\('}
 
 def install_cell(
     sources:list[str], # of a notebook's cells

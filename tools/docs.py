@@ -427,6 +427,12 @@ def contents_on_top(
     head, title, rest = re.split(r'(<header id="title-block-header".*?</header>)', page, maxsplit=1, flags=re.S)
     return f'{head}{title}<nav class="page-top" aria-label="On this page">{fold}{links}</nav>{rest}'
 
+def plain_summaries(
+    page:str, # a rendered page
+)->str:
+    "The line that opens a fold is a button: no link within it"
+    return re.sub(r'<summary>.*?</summary>', lambda m: re.sub(r'</?a\b[^>]*>', '', m[0]), page, flags=re.S)
+
 def add_script(
     page:str, # a rendered page
 )->str:
@@ -461,12 +467,13 @@ def finish(
     pages = {p.name: offline(p.read_text(encoding='utf-8')) for p in built.glob('*.html')}
     ids = {name: set(re.findall(r'\sid="([^"]+)"', page)) for name,page in pages.items()}
     for name, page in pages.items():
-        page = add_script(contents_on_top(picture_sizes(lower_anchors(fix_anchors(page, ids)), built)))
+        page = add_script(plain_summaries(contents_on_top(picture_sizes(lower_anchors(fix_anchors(page, ids)), built))))
         if name==MISSING.replace('.qmd', '.html') and renderer=='smalldocs':  # shown at any depth; Quarto writes whole paths
             page = page.replace('<head>', f'<head><base href="{urlsplit(urls()["docs"]).path}">', 1)
         (built/name).write_text(page, encoding='utf-8')
     for p in built.glob('*.llms.md'):
         plain = re.sub(r'```\{=html\}\n(?:<script.*?|<figure.*?aria-label="([^"]*)".*?)\n```', lambda m: m[1] or '', p.read_text(encoding='utf-8'), flags=re.S)
+        plain = re.sub(r'<div data-explorable=.*?<div class="x-still">(.*?)</div></div>\s*<script type="module">.*?</script>', r'\1', plain, flags=re.S)
         plain = re.sub(r'\[([^]]+)\]\(glossary\.[a-z.]+#[\w-]+\)\{\.term\}', r'\1', plain)
         p.write_text(re.sub(r'(?<=\))\{\.doc-source\}|(?m:(?<=\S) \{#[^}\n]*\}$)', '', plain), encoding='utf-8')  # plain Markdown
         shutil.copy(p, built/p.name.replace('.llms.md', '.html.md'))  # the address in each module's docstring
