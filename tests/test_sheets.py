@@ -1,0 +1,100 @@
+"The spreadsheets, recalculated by LibreOffice: each formula gives what the library computes"
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+
+import pytest
+
+pytest.importorskip('openpyxl', reason='openpyxl (extra `docs`) is not installed')
+import sheets
+from conftest import ROOT
+from openpyxl import load_workbook
+
+OFFICE = shutil.which('soffice') or shutil.which('libreoffice')
+# the defaults, and the same with the switches in their other positions
+VARIANTS = {'dropout_in_evaluation': ('dropout', dict(training=0)), 'dropout_of_the_course': ('dropout', dict(p=.9, rescale=0)),
+            'dropout_of_everything': ('dropout', dict(p=1.)), 'dropout_of_nothing': ('dropout', dict(p=0.)), 'titanic_untrained': ('titanic', dict(trained=0))}
+ALL = {name: (name, {}) for name in sheets.books} | VARIANTS
+# one formula in each workbook, changed: workbook -> sheet, cell, and what becomes what in its formula
+WRONG = {'convolution': ('network', 'BN20', '+', '-'), 'dropout': ('dropout', 'B13', 'B11', '600'), 'collaborative_filtering': ('dot product', 'C60', '-', '+'),
+         'words': ('text', 'D9', '+1', '+2'), 'gradient_descent': ('Adam', 'N30', '+$B$5', '-$B$5'), 'titanic': ('two ReLUs', 'D400', '0', '0.5')}
+
+
+def formulas(path):
+    "What stands in each cell that begins with ="
+    return {(ws.title, c.coordinate): c.value for ws in load_workbook(path) for row in ws.iter_rows() for c in row if c.data_type=='f'}
+
+def off(got, want):
+    "How far a value is from the library's: relative above 1, infinite for another type"
+    if isinstance(want, str) or isinstance(got, str | None): return 0. if got==want else float('inf')
+    return abs(got-want)/max(1, abs(want))
+
+def differences(values, path):
+    "For each formula of the library's values, how far LibreOffice's result is"
+    book = load_workbook(path, data_only=True)
+    return {(sheet, at): off(book[sheet][at].value, want) for (sheet, at), want in values.items()}
+
+
+@pytest.fixture(scope='session')
+def recalculated(tmp_path_factory):
+    "All workbooks, and a changed copy of each, written without values and converted by LibreOffice, which has to calculate them"
+    if not OFFICE:
+        if os.environ.get('LESSON8_NEED_OFFICE'): pytest.fail('LibreOffice is not installed (Debian: libreoffice-calc-nogui)')
+        pytest.skip('LibreOffice is not installed: no spreadsheet was recalculated')
+    folder = tmp_path_factory.mktemp('sheets')
+    books = {file: sheets.books[name](**options) for file, (name, options) in ALL.items()}
+    for file, book in books.items(): book.save(folder/f'{file}.xlsx', cached=False)
+    for name, (sheet, at, old, new) in WRONG.items():
+        book = load_workbook(folder/f'{name}.xlsx')
+        cell = book[sheet][at]
+        assert old in cell.value, f'{name}, {sheet}!{at}: {cell.value}'
+        cell.value = new.join(cell.value.rsplit(old, 1))
+        book.save(folder/f'wrong_{name}.xlsx')
+    command = [OFFICE, '--headless', '--norestore', f'-env:UserInstallation={(folder/"profile").as_uri()}',
+               '--convert-to', 'xlsx', '--outdir', folder/'out', *sorted(folder.glob('*.xlsx'))]
+    done = subprocess.run(command, capture_output=True, encoding='utf-8', timeout=600)
+    assert not done.returncode, done.stderr
+    return folder, books
+
+
+@pytest.mark.parametrize('name', ALL)
+def test_every_formula_gives_the_librarys_value(recalculated, name):
+    folder, books = recalculated
+    values = books[name].values
+    assert set(formulas(folder/f'{name}.xlsx'))==set(values) and len(values)>200
+    worst = differences(values, folder/'out'/f'{name}.xlsx')
+    assert {at: (d, values[at]) for at, d in worst.items() if not d<=1e-9}=={}
+
+
+@pytest.mark.parametrize('name', sheets.books)
+def test_a_changed_formula_is_noticed(recalculated, name):
+    folder, books = recalculated
+    assert max(differences(books[name].values, folder/'out'/f'wrong_{name}.xlsx').values())>1e-6
+
+
+@pytest.mark.parametrize('name', sheets.books)
+def test_nothing_is_pasted_and_values_are_there_for_what_cannot_calculate(tmp_path, name):
+    "Two builds are equal; the files carry the library's values; the first sheet explains, and its links lead to pages that exist"
+    book = sheets.books[name]()
+    book.save(tmp_path/'a.xlsx')
+    sheets.books[name]().save(tmp_path/'b.xlsx')
+    assert (tmp_path/'a.xlsx').read_bytes()==(tmp_path/'b.xlsx').read_bytes()
+    assert max(differences(book.values, tmp_path/'a.xlsx').values())<1e-12
+    first = load_workbook(tmp_path/'a.xlsx').worksheets[0]
+    pages = [c.hyperlink.target for (c,) in first.iter_rows() if c.hyperlink]
+    stems = {re.sub(r'^\d+[a-z]?_', '', p.stem) for p in ROOT.glob('nbs/*.ipynb')}
+    assert first.title=='read me' and pages and {p.rpartition('/')[2].removesuffix('.html') for p in pages}<=stems
+    assert all(ws.freeze_panes for ws in load_workbook(tmp_path/'a.xlsx').worksheets[1:] if ws.title!='random numbers')
+    assert not any(re.search('/tmp|/work', zipfile.ZipFile(tmp_path/'a.xlsx').read(n).decode()) for n in zipfile.ZipFile(tmp_path/'a.xlsx').namelist())
+
+
+def test_the_slips_of_the_courses_sheets_are_mended():
+    "The figures that the first sheets name"
+    values = {name: make().values for name, make in sheets.books.items()}
+    assert round(values['convolution']['cross-entropy', 'F7'], 4)==.1357 and round(values['convolution']['cross-entropy', 'C16'], 2)==3.81
+    assert values['convolution']['network', 'AI4']=='conv1, top edge: 26 × 26' and values['convolution']['network', 'BN4']=='conv2, kernel A: 24 × 24'
+    assert round(values['gradient_descent']['compare', 'B3'], 3)==27.995
+    assert values['dropout']['dropout', 'B11']==676 and round(values['titanic']['linear', 'D4'], 5)==.14423
+    assert round(values['titanic']['two ReLUs', 'A17'], 4)==.1334
