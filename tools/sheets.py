@@ -4,7 +4,7 @@
 
 The inputs come from the library (its data, its seeds), and beside each formula stands what the library computes there;
 `tests/test_sheets.py` lets LibreOffice recalculate all of them and compares."""
-import math, re, sys, tomllib
+import math, sys, tomllib
 from pathlib import Path
 
 import torch
@@ -69,14 +69,9 @@ def convolution()->Book:
     maps = first_layer(book, ws, pixels)
     maps = second_layer(book, ws, maps)
     dense_layer(book, ws, pooling_layer(book, ws, maps))
-    ws.conditional_formatting.add('B5:AC32', colors_of_ink())
+    book.ink(ws, 'B5:AC32')
     entropy_sheet(book)
     return book
-
-def colors_of_ink():
-    "White paper, black ink would hide the numbers: a scale from white to gray"
-    from openpyxl.formatting.rule import ColorScaleRule
-    return ColorScaleRule(start_type='num', start_value=0, start_color='FFFFFF', end_type='num', end_value=1, end_color='888888')
 
 def first_layer(book, ws, pixels):
     "Two edge kernels; the second feature map stands below the first"
@@ -184,7 +179,7 @@ def dropout(
               lambda i, j: f'IF(training=1,{cell(4+i, 64+j)}*{cell(4+i, 118+j)}*factor,{cell(4+i, 64+j)})')]
     book.inputs(ws, 4, 4, pixels, '0.0', 'image')
     shape_head(book, ws, 3, 4, 'input', pixels, 'image')
-    ws.conditional_formatting.add('D4:AE31', colors_of_ink())
+    book.ink(ws, 'D4:AE31')
     book.inputs(ws, 11, 33, top, '0', 'top_edge')
     for k, (name, values, formula) in enumerate(grids):
         book.formulas(ws, 4, 37+27*k, formula, values, '0' if name=='mask' else '0.00', name)
@@ -232,7 +227,7 @@ def dropout_results(book, ws, x, u, out, p):
 people = 'Ann Bob Cay Dan Eve Flo Gus Hal Ida Jan Kit Lea Max Ned Ola'.split()
 films = ['Alien', 'Casablanca', 'Blade Runner', 'Psycho', 'The Matrix', 'Vertigo', 'Die Hard', 'Rear Window', 'Star Wars', 'Some Like It Hot',
          'Terminator', 'Notorious', 'Total Recall', 'Gilda', 'Robocop']
-first, step_rows, n_steps = 22, 24, 10  # row of the first block of a step, rows of a block, number of steps
+first, step_rows, n_steps = 22, 24, 15  # row of the first block of a step, rows of a block, number of steps
 
 def invented():
     "15 × 15 ratings from 1 to 5, NaN for a gap: everyone leans toward new or old films, which alternate in the list"
@@ -245,8 +240,8 @@ def invented():
 def collaborative_filtering()->Book:
     "Latent factors by gradient descent, without and with biases; and the same as a lookup"
     book = Book('Collaborative filtering', [
-        'Fifteen invented people rated fifteen films; about one rating in five is missing (gray predictions). Each person and each film has five latent factors; '
-        'the prediction is their dot product. Change a rating, delete one, or change the learning rate, and all steps of gradient descent follow.',
+        'Fifteen invented people rated fifteen films; about one rating in five is missing (gray predictions). '
+        'Each person and each film has five latent factors; the prediction is their dot product. Change a rating, delete one, or change the learning rate, and all steps of gradient descent follow.',
         f'“dot product” and “biases” show {n_steps} steps one below the other. “lookup” has one row for each rating: MATCH finds the index, INDEX the factors, '
         'which is what an embedding does; its RMSE is that of the last step.'], [
         'The course’s sheet leaves the optimization to Excel’s Solver, so that no step can be seen. Here each gradient is a formula.',
@@ -288,22 +283,13 @@ def pair_indices(ratings):
     known = ~ratings.isnan()
     return known.nonzero(), ratings[known]
 
-def put_step(book, ws, k, r, model, ratings, grads, low_high):
+def put_step(book, ws, k, r, model, ratings, low_high):
     "One step: factors (inputs at step 0), predictions, their gradients, RMSE"
-    biased, n, extra = low_high is not None, len(pair_indices(ratings)[0]), int(low_high is not None)
-    up, d = r+6+extra, 24  # first row of users and of predictions; first column of gradients
-    back = step_rows + biased
+    biased = low_high is not None
+    up = r+6+biased  # first row of users and of predictions
     params = dict(user=(up, 2, model.user_factors), item=(r+1, 8, model.item_factors.T))
     if biased: params |= dict(user_bias=(up, 7, model.user_bias[:,None]), item_bias=(r+6, 8, model.item_bias[None]))
-    users, items = span(up-back, 8, 15, 15), (up-back, d)
-    def row_of(i): return span(items[0]+i, d, 1, 15)
-    def column_of(j): return span(items[0], d+j, 15, 1)
-    def was(row, column): return f'{cell(row-back, column)}-$B$3*'
-    updates = dict(
-        user=lambda i, f: f'{was(up+i, 2+f)}SUMPRODUCT({row_of(i)},{span(r+1-back+f, 8, 1, 15)})',
-        item=lambda f, j: f'{was(r+1+f, 8+j)}SUMPRODUCT({column_of(j)},{span(up-back, 2+f, 15, 1)})',
-        user_bias=lambda i, _: f'{was(up+i, 7)}SUM({row_of(i)})', item_bias=lambda _, j: f'{was(r+6, 8+j)}SUM({column_of(j)})')
-    del users
+    updates = update_formulas(r, up, step_rows+biased)
     for name, (row, column, value) in params.items():
         if k: book.formulas(ws, row, column, updates[name], value.detach())
         else: book.inputs(ws, row, column, value.detach(), '0.00')
@@ -315,13 +301,22 @@ def put_step(book, ws, k, r, model, ratings, grads, low_high):
         rating, pred = cell(3+i, 8+j), cell(up+i, 8+j)
         inner = f'*({pred}-$B$4)*($B$5-{pred})/($B$5-$B$4)' if biased else ''
         return f'IF({rating}="",0,2*({pred}-{rating})/COUNT($H$3:$V$17){inner})'
-    book.formulas(ws, up, d, gradient, grads, '0.0000')
-    book.colors(ws, span(up, d, 15, 15), middle=True)
-    pred, area = all_pairs(model)[~ratings.isnan()], span(up, 8, 15, 15, fixed=True)
+    book.formulas(ws, up, 24, gradient, pair_gradients(model, ratings), '0.0000')
+    book.colors(ws, span(up, 24, 15, 15), middle=True)
+    area = span(up, 8, 15, 15, fixed=True)
     book.inputs(ws, 3+k, 24, k)
     book.formulas(ws, 3+k, 25, f'SQRT(SUMPRODUCT(($H$3:$V$17<>"")*({area}-$H$3:$V$17)^2)/COUNT($H$3:$V$17))',
-                  mse(pred, pair_indices(ratings)[1]).sqrt(), '0.000')
-    return n
+                  mse(all_pairs(model)[~ratings.isnan()], pair_indices(ratings)[1]).sqrt(), '0.000')
+
+def update_formulas(r, up, back):
+    "A parameter minus learning rate times gradient; both stand one block, `back` rows, higher"
+    def row_of(i): return span(up-back+i, 24, 1, 15)
+    def column_of(j): return span(up-back, 24+j, 15, 1)
+    def was(row, column): return f'{cell(row-back, column)}-$B$3*'
+    return dict(
+        user=lambda i, f: f'{was(up+i, 2+f)}SUMPRODUCT({row_of(i)},{span(r+1-back+f, 8, 1, 15)})',
+        item=lambda f, j: f'{was(r+1+f, 8+j)}SUMPRODUCT({column_of(j)},{span(up-back, 2+f, 15, 1)})',
+        user_bias=lambda i, _: f'{was(up+i, 7)}SUM({row_of(i)})', item_bias=lambda _, j: f'{was(r+6, 8+j)}SUM({column_of(j)})')
 
 def all_pairs(model):
     "The prediction for everybody and every film"
@@ -345,7 +340,7 @@ def run_steps(book, ws, model, ratings, lr, low_high):
     x, y = pair_indices(ratings)
     for k in range(n_steps+1):
         r = step_head(book, ws, k, low_high is not None)
-        put_step(book, ws, k, r, model, ratings, pair_gradients(model, ratings), low_high)
+        put_step(book, ws, k, r, model, ratings, low_high)
         if k<n_steps:
             mse(model(x), y).backward()
             sgd_step(model.parameters(), lr)
@@ -366,17 +361,17 @@ def start(model, seed, low, high):
 def dot_product_sheet(book, ratings):
     "The model without biases"
     ws = book.sheet('dot product', 'B3', {1: 16, range(2, 7): 9, 7: 7, range(8, 39): 9})
-    ratings_block(book, ws, ratings, 'Predictions are dot products', {'learning rate': 6})
+    ratings_block(book, ws, ratings, 'Predictions are dot products', {'learning rate': 2})
     model = start(DotProduct(15, 15, 5), 0, 0, 1)
-    run_steps(book, ws, model, ratings, 6., None)
+    run_steps(book, ws, model, ratings, 2., None)
     return model
 
 def biases_sheet(book, ratings):
     "The model with biases and a range"
     ws = book.sheet('biases', 'B3', {1: 16, range(2, 8): 9, range(8, 39): 9})
     ratings_block(book, ws, ratings, 'With biases, and a sigmoid that keeps predictions in a range',
-                  {'learning rate': 8, 'lower end': 0, 'upper end': 5.5})
-    run_steps(book, ws, start(DotProductBias(15, 15, 5, (0., 5.5)), 0, -.5, .5), ratings, 8., (0, 5.5))
+                  {'learning rate': 3, 'lower end': 0, 'upper end': 5.5})
+    run_steps(book, ws, start(DotProductBias(15, 15, 5, (0., 5.5)), 0, -.5, .5), ratings, 3., (0, 5.5))
 
 def lookup_sheet(book, ratings, model):
     "A row for each rating: indices, factors, prediction"
@@ -384,7 +379,8 @@ def lookup_sheet(book, ratings, model):
     x, y = pair_indices(ratings)
     n, r = len(x), first + n_steps*step_rows
     book.note(ws, 1, 1, 'An embedding is a lookup: the factors of the last step', Font(bold=True, size=14))
-    book.head(ws, 2, 1, 'person', 'film', 'rating', 'row', 'column', *(f'person {f+1}' for f in range(5)), *(f'film {f+1}' for f in range(5)), 'prediction', 'error²')
+    vectors = [f'{who} {f+1}' for who in ('person', 'film') for f in range(5)]
+    book.head(ws, 2, 1, 'person', 'film', 'rating', 'row', 'column', *vectors, 'prediction', 'error²')
     book.formulas(ws, 3, 1, lambda i, j: f"INDEX('dot product'!$G$3:$G$17,{int(x[i,0])+1})", [[people[u]] for u in x[:,0]])
     book.formulas(ws, 3, 2, lambda i, j: f"INDEX('dot product'!$H$2:$V$2,{int(x[i,1])+1})", [[films[m]] for m in x[:,1]])
     book.formulas(ws, 3, 3, lambda i, j: f"'dot product'!{cell(3+int(x[i,0]), 8+int(x[i,1]))}", y[:,None], '0')
@@ -411,8 +407,10 @@ But when the trees bow down their heads The wind is passing by."""
 def words()->Book:
     "A poem as IDs and embedding vectors"
     book = Book('Words as embeddings', [
-        'Each word of Christina Rossetti’s poem becomes a token, each token its ID in the vocabulary, each ID a row of the embedding matrix. MATCH finds the ID, INDEX the row.',
-        'Change a word of the text: one that the vocabulary does not have gets ID 0, #na#. On the sheet “one-hot” the same row comes out of a matrix product.'], [
+        'Each word of Christina Rossetti’s poem becomes a token, each token its ID in the vocabulary, each ID a row of the embedding matrix. '
+        'MATCH finds the ID, INDEX the row.',
+        'Change a word of the text: one that the vocabulary does not have gets ID 0, #na#. '
+        'On the sheet “one-hot” the same row comes out of a matrix product.'], [
         'The five columns of latent factors were headed 1, 2, 3, 4 beside “Embeddings”, as if there were four. Here all five are numbered.',
         'Unknown words gave an error (#N/A) in the course’s sheet. Here they have an ID and a vector of their own, as in fastai.',
         'IDs start at 0, as in Python; INDEX counts from 1, therefore the + 1 in its formulas.'],
@@ -473,12 +471,13 @@ def one_hot_sheet(book, names, weight):
 course_x = [14, 86, 28, 51, 28, 29, 72, 62, 84, 15, 42, 62, 47, 35, 9, 38, 44, 99, 13, 21, 28, 20, 8, 64, 99, 70, 27, 17, 8]
 epochs, top_row = 5, 8  # top_row: of the first step
 optimizers = {'SGD': (SGD, {}, 1e-4), 'momentum': (SGD, {'momentum': .9}, 1e-5), 'RMSprop': (RMSprop, {'alpha': .9, 'eps': 1e-8}, .1),
-              'Adam': (Adam, {'betas': (.9, .999), 'eps': 1e-8}, .2)}
+              'Adam': (Adam, {'betas': (.9, .999), 'eps': 1e-8}, .5)}
 
 def gradient_descent()->Book:
     "A line through the course's 29 points, one point a step, with four optimizers"
     book = Book('Gradient descent and optimizers', [
-        'A line is fitted to the course’s 29 points of y = 2x + 30, from slope 1 and intercept 1. Each row is a step on one point; after 29 rows an epoch is over. '
+        'A line is fitted to the course’s 29 points of y = 2x + 30, from slope 1 and intercept 1. Each row is a step on one point; '
+        'after 29 rows an epoch is over. '
         'One sheet for each optimizer: SGD, momentum, RMSprop, Adam. Change the learning rate, the start, or the points. “compare” has the RMSE of each epoch.',
         'On the sheet SGD, the derivatives are also estimated: move a parameter a little both ways and see how much the squared error changes.'], [
         'A cell labeled rmse held the square root of the SUM of the squared errors, 150.755 after one epoch. The root of their MEAN is 27.995.',
@@ -546,30 +545,39 @@ def put(book, ws, column, label, formula, values, form='0.0000'):
 
 def next_parameters(book, ws, name, rows):
     "The columns in which the optimizers differ; returns those of the new slope and intercept"
-    r, g = top_row, ('H', 'I')
-    def state(key, j): return [s['state'][key][j] for s in rows]
-    if name=='SGD':
-        for j, label in enumerate(('slope', 'intercept')):
-            moved = [('D{0}+0.01', 'E{0}'), ('D{0}-0.01', 'E{0}')] if j==0 else [('D{0}', 'E{0}+0.01'), ('D{0}', 'E{0}-0.01')]
-            up, down = (f'(({a})*B{{0}}+({b})-C{{0}})^2' for a, b in moved)
-            put(book, ws, 10+j, f'estimated d/d {label}', lambda i, up=up, down=down: f'({up}-{down})/0.02'.format(r+i), [s['estimate'][j] for s in rows])
-        new, at = (lambda i, j: f'{"DE"[j]}{r+i}-$B$2*{g[j]}{r+i}'), 12
-    elif name=='momentum':
-        for j, label in enumerate(('slope', 'intercept')):
-            put(book, ws, 10+j, f'sum, {label}', lambda i, j=j: f'{g[j]}{r+i}' + (f'+$B$3*{cell(r+i-1, 10+j)}' if i else ''), state('m', j))
-        new, at = (lambda i, j: f'{"DE"[j]}{r+i}-$B$2*{cell(r+i, 10+j)}'), 12
-    elif name=='RMSprop':
-        for j, label in enumerate(('slope', 'intercept')):
-            put(book, ws, 10+j, f'average of squares, {label}', lambda i, j=j: f'(1-$B$3)*{g[j]}{r+i}^2' + (f'+$B$3*{cell(r+i-1, 10+j)}' if i else ''), state('v', j))
-        new, at = (lambda i, j: f'{"DE"[j]}{r+i}-$B$2*{g[j]}{r+i}/(SQRT({cell(r+i, 10+j)})+$B$4)'), 12
-    else:
-        for j, label in enumerate(('slope', 'intercept')):
-            put(book, ws, 10+j, f'average, {label}', lambda i, j=j: f'(1-$B$3)*{g[j]}{r+i}' + (f'+$B$3*{cell(r+i-1, 10+j)}' if i else ''), state('m', j))
-            put(book, ws, 12+j, f'average of squares, {label}', lambda i, j=j: f'(1-$B$4)*{g[j]}{r+i}^2' + (f'+$B$4*{cell(r+i-1, 12+j)}' if i else ''), state('v', j))
-        new, at = (lambda i, j: f'{"DE"[j]}{r+i}-$B$2*({cell(r+i, 10+j)}/(1-$B$3^A{r+i}))/(SQRT({cell(r+i, 12+j)}/(1-$B$4^A{r+i}))+$B$5)'), 14
+    r = top_row
+    if name=='SGD': estimates(book, ws, rows)
+    if name=='momentum': past(book, ws, 10, 'sum', '{g}', '$B$3', 'm', rows)
+    if name=='RMSprop': past(book, ws, 10, 'average of squares', '(1-$B$3)*{g}^2', '$B$3', 'v', rows)
+    if name=='Adam':
+        past(book, ws, 10, 'average', '(1-$B$3)*{g}', '$B$3', 'm', rows)
+        past(book, ws, 12, 'average of squares', '(1-$B$4)*{g}^2', '$B$4', 'v', rows)
+    move = {'SGD': '{g}', 'momentum': '{a}', 'RMSprop': '{g}/(SQRT({a})+$B$4)',
+            'Adam': '({a}/(1-$B$3^{t}))/(SQRT({b}/(1-$B$4^{t}))+$B$5)'}[name]
+    at = 14 if name=='Adam' else 12
     for j, label in enumerate(('slope', 'intercept')):
-        put(book, ws, at+j, f'new {label}', lambda i, j=j: new(i, j), [s['after'][j] for s in rows])
+        def new(i, j=j):
+            where = dict(g=cell(r+i, 8+j), a=cell(r+i, 10+j), b=cell(r+i, 12+j), t=cell(r+i, 1))
+            return f'{cell(r+i, 4+j)}-$B$2*{move.format(**where)}'
+        put(book, ws, at+j, f'new {label}', new, [s['after'][j] for s in rows])
     return at, at+1
+
+def past(book, ws, column, label, now, kept, key, rows):
+    "A decaying sum or average for each parameter: what is new, plus a fraction of the row above"
+    for j, name in enumerate(('slope', 'intercept')):
+        def formula(i, j=j):
+            above = f'+{kept}*{cell(top_row+i-1, column+j)}' if i else ''
+            return now.format(g=cell(top_row+i, 8+j)) + above
+        put(book, ws, column+j, f'{label}, {name}', formula, [s['state'][key][j] for s in rows])
+
+def estimates(book, ws, rows):
+    "Central differences of the squared error"
+    for j, label in enumerate(('slope', 'intercept')):
+        def formula(i, j=j):
+            x, y, a, b = (cell(top_row+i, c) for c in (2, 3, 4, 5))
+            up, down = (f'(({a}{h})*{x}+{b}-{y})^2' if j==0 else f'({a}*{x}+{b}{h}-{y})^2' for h in ('+0.01', '-0.01'))
+            return f'({up}-{down})/0.02'
+        put(book, ws, 10+j, f'estimated d/d {label}', formula, [s['estimate'][j] for s in rows])
 
 def compare_sheet(book, errors):
     "RMSE of each epoch, with a picture"
@@ -632,27 +640,25 @@ def inputs_sheet(book, df, x, names):
     book.head(ws, r-1, 1, *columns)
     for j, (c, form) in enumerate(columns.items()): book.inputs(ws, r, 1+j, [[v] for v in df[c].tolist()], form)
     place = {c: cell(r, 1+j)[0] for j, c in enumerate(columns)}
-    book.note(ws, 2, 10, 'maximum', Font(bold=True))
-    book.note(ws, 2, 9, '')
-    def formula(name):
-        if name=='Ones': return lambda i: '1'
-        if name=='LogFare': return lambda i: f'LN({place["Fare"]}{r+i}+1)/LN({place["Fare"]}$3+1)'
-        if '_' in name:
-            c, level = name.split('_')
-            level = level if level.isdigit() else f'"{level}"'
-            return lambda i: f'IF({place[c]}{r+i}={level},1,0)'
-        return lambda i: f'{place[name]}{r+i}/{place[name]}$3'
     book.note(ws, 2, 1, 'maximum of each column, by which numbers are divided:')
-    ws.cell(2, 10).value = None
     for c in ('Age', 'Fare', 'SibSp', 'Parch'):
         book.formulas(ws, 3, 1+list(columns).index(c), f'MAX({place[c]}{r}:{place[c]}{r+n-1})', float(df[c].max()))
     book.head(ws, r-1, 10, *names)
     for j, name in enumerate(names):
-        make = formula(name)
+        make = input_formula(name, place)
         if name=='Ones': book.inputs(ws, r, 10+j, [[1]]*n)
         else: book.formulas(ws, r, 10+j, lambda i, _, make=make: make(i), x[:,j:j+1], '0.000' if '_' not in name else '0')
     book.name(ws, 'survived', r, 1, n)
     book.name(ws, 'x', r, 10, n, 10)
+
+def input_formula(name, place):
+    "The formula of a column of `prepare_titanic`, for a row of the sheet"
+    r = first_row
+    if name=='LogFare': return lambda i: f'LN({place["Fare"]}{r+i}+1)/LN({place["Fare"]}$3+1)'
+    if '_' not in name: return lambda i: f'{place.get(name)}{r+i}/{place.get(name)}$3'
+    c, level = name.split('_')
+    level = level if level.isdigit() else f'"{level}"'
+    return lambda i: f'IF({place[c]}{r+i}={level},1,0)'
 
 def linear_sheet(book, x, y, names):
     "The best linear model, found by LINEST"

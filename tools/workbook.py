@@ -9,6 +9,7 @@ from openpyxl.formatting.rule import ColorScaleRule
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import absolute_coordinate, get_column_letter, quote_sheetname
 from openpyxl.workbook.defined_name import DefinedName
+from openpyxl.worksheet.properties import PageSetupProperties
 
 HEAD = dict(font=Font(bold=True, color='FFFFFF'), fill=PatternFill('solid', fgColor='3B4A6B'))
 INPUT = dict(font=Font(color='1F4E9E'), fill=PatternFill('solid', fgColor='FFF8DC'))  # what a reader may change
@@ -78,6 +79,8 @@ class Book:
         "Add a sheet"
         ws = self.workbook.create_sheet(title)
         ws.freeze_panes, ws.sheet_view.zoomScale = freeze, 85
+        ws.page_setup.orientation, ws.page_setup.fitToHeight = 'landscape', 0  # printed as wide as a page
+        ws.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
         for columns, width in widths.items():
             for c in ([columns] if isinstance(columns, int) else columns): ws.column_dimensions[get_column_letter(c)].width = width
         return ws
@@ -122,6 +125,11 @@ class Book:
         if middle: rule = ColorScaleRule(start_color='5A8AC6', mid_type='num', mid_value=0, mid_color='FFFFFF', **ends)
         else: rule = ColorScaleRule(start_color='FFFFFF', **ends)
         ws.conditional_formatting.add(area, rule)
+
+    def ink(self, ws, area:str):
+        "White for 0, gray for 1: on black the numbers could not be read"
+        ends = dict(start_type='num', start_value=0, end_type='num', end_value=1)
+        ws.conditional_formatting.add(area, ColorScaleRule(start_color='FFFFFF', end_color='888888', **ends))
 
     def save(self,
         path:Path, # ends in .xlsx
