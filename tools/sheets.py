@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from openpyxl.chart import LineChart, Reference
 from openpyxl.formatting.rule import FormulaRule
-from openpyxl.styles import Font
 from openpyxl.worksheet.datavalidation import DataValidation
-from workbook import Book, cell, span
+from workbook import BOLD, PLAIN, TITLE, Book, cell, font, span
 
 from lesson8lib.collab import DotProduct, DotProductBias, apply_y_range
 from lesson8lib.convolution import conv2d
@@ -44,7 +43,7 @@ def digit(i:int)->torch.Tensor: # 28 × 28, multiples of 1/255 in float64
 def shape_head(book, ws, row, column, title, values, name):
     "A header whose size is counted, not typed"
     book.formulas(ws, row, column, f'"{title}: "&ROWS({name})&" × "&COLUMNS({name})', f'{title}: {" × ".join(map(str, values.shape))}')
-    ws.cell(row, column).font = Font(bold=True)
+    ws.cell(row, column).font = BOLD
 
 
 # ---- Convolution and max pooling
@@ -60,8 +59,8 @@ def convolution()->Book:
         'Cross-entropy used LOG, which is log10: all losses were too small by a factor of ln 10 = 2.303. Here it is LN.',
         'The sum of the binary losses was negated a second time and displayed as −1.66. A cross-entropy is never negative; with LN it is 3.81.'],
         pages(Convolution='convolution', Pooling='pooling', Convolutional_neural_network='cnn', Loss_functions='losses', Errata='errata'))
-    ws = book.sheet('network', 'B5', {range(1, 120): 4.3})
-    book.note(ws, 1, 2, 'A convolutional network, cell by cell', Font(bold=True, size=14))
+    ws = book.sheet('network', 'B5', {range(1, 117): 4.3, 117: 10})
+    book.note(ws, 1, 2, 'A convolutional network, cell by cell', TITLE)
     book.note(ws, 2, 2, 'Each activation is MAX(0, sum of products): the ReLU is part of the formula. Zoom out to see the images.')
     pixels = digit(478)
     book.inputs(ws, 5, 2, pixels, '0.0', 'image')
@@ -79,7 +78,7 @@ def first_layer(book, ws, pixels):
     maps = conv2d(pixels[None], torch.stack([*kernels.values()])[:,None]).relu()
     for k, (name, kernel) in enumerate(kernels.items()):
         book.inputs(ws, 11+31*k, 31, kernel, '0.0', name)
-        book.note(ws, 10+31*k, 31, name.replace('_', ' '), Font(bold=True))
+        book.note(ws, 10+31*k, 31, name.replace('_', ' '), BOLD)
         book.colors(ws, span(11+31*k, 31, 3, 3), middle=True)
         book.formulas(ws, 5+31*k, 35, lambda i, j, name=name: f'MAX(0,SUMPRODUCT({span(5+i, 2+j, 3, 3)},{name}))', maps[k], '0.0', f'conv1_{name}')
         shape_head(book, ws, 4+31*k, 35, f'conv1, {name.replace("_", " ")}', maps[k], f'conv1_{name}')
@@ -93,7 +92,7 @@ def second_layer(book, ws, maps):
     for k in range(2):
         for c in range(2):
             book.inputs(ws, 9+31*k+5*c, 62, kernels[k,c], '0.0', f'kernel_{"AB"[k]}_channel_{"xy"[c]}')
-            book.note(ws, 8+31*k+5*c, 62, f'kernel {"AB"[k]}, channel {c+1}', Font(bold=True))
+            book.note(ws, 8+31*k+5*c, 62, f'kernel {"AB"[k]}, channel {c+1}', BOLD)
             book.colors(ws, span(9+31*k+5*c, 62, 3, 3), middle=True)
         def sums(i, j, k=k):
             return '+'.join(f'SUMPRODUCT({span(5+31*c+i, 35+j, 3, 3)},kernel_{"AB"[k]}_channel_{"xy"[c]})' for c in range(2))
@@ -116,12 +115,12 @@ def dense_layer(book, ws, pooled):
     weights = (torch.randn(2, 12, 12, generator=new_generator(0))/20).double().mul(1000).round()/1000
     for k in range(2):
         book.inputs(ws, 5+31*k, 104, weights[k], '0.00', f'dense_{"AB"[k]}')
-        book.note(ws, 4+31*k, 104, 'dense weights (random)', Font(bold=True))
+        book.note(ws, 4+31*k, 104, 'dense weights (random)', BOLD)
         book.colors(ws, span(5+31*k, 104, 12, 12), middle=True)
     logit = (pooled*weights).sum()
-    book.note(ws, 4, 117, 'dense activation (logit)', Font(bold=True))
+    book.note(ws, 4, 117, 'dense activation (logit)', BOLD)
     book.formulas(ws, 5, 117, 'SUMPRODUCT(pooled_A,dense_A)+SUMPRODUCT(pooled_B,dense_B)', logit, '0.000', 'logit')
-    book.note(ws, 7, 117, 'probability of a 7, by the sigmoid', Font(bold=True))
+    book.note(ws, 7, 117, 'probability of a 7, by the sigmoid', BOLD)
     book.formulas(ws, 8, 117, '1/(1+EXP(-logit))', logit.sigmoid(), '0.000')
     book.note(ws, 10, 117, 'For ten digits: ten sets of dense weights, then a softmax (see the sheet “cross-entropy”).')
 
@@ -137,7 +136,7 @@ def entropy_sheet(book):
     book.formulas(ws, 2, 3, lambda i, j: f'EXP(B{2+i})', logits.exp()[:,None], '0.0000')
     book.formulas(ws, 2, 4, lambda i, j: f'C{2+i}/SUM(C$2:C$6)', p[:,None], '0.0000')
     book.formulas(ws, 2, 6, lambda i, j: f'-E{2+i}*LN(D{2+i})', [[-float(t*q.log())] for t, q in zip(target, p, strict=True)], '0.0000')
-    book.note(ws, 7, 1, 'sum', Font(bold=True))
+    book.note(ws, 7, 1, 'sum', BOLD)
     book.formulas(ws, 7, 4, 'SUM(D2:D6)', p.sum(), '0.0000')
     book.formulas(ws, 7, 6, 'SUM(F2:F6)', cross_entropy(logits[None], torch.tensor([1])), '0.0000')
     book.head(ws, 10, 1, 'is a cat', 'prediction', 'loss')
@@ -146,7 +145,7 @@ def entropy_sheet(book):
     book.inputs(ws, 11, 2, given[:,None], '0.00')
     losses = F.binary_cross_entropy(given, is_cat, reduction='none')
     book.formulas(ws, 11, 3, lambda i, j: f'-A{11+i}*LN(B{11+i})-(1-A{11+i})*LN(1-B{11+i})', losses[:,None], '0.0000')
-    book.note(ws, 16, 1, 'sum', Font(bold=True))
+    book.note(ws, 16, 1, 'sum', BOLD)
     book.formulas(ws, 16, 3, 'SUM(C11:C15)', losses.sum(), '0.0000')
 
 
@@ -165,7 +164,7 @@ def dropout(
         'Where the mask should hold 1 it held the random number itself. Here it holds 0 and 1, and the next grid multiplies by it, as PyTorch does.',
         'The kept activations were never divided by 1 − p, so that their mean fell with p, and evaluation would have doubled it at p = .5.'],
         pages(Dropout='dropout', Errata='errata'))
-    ws = book.sheet('dropout', 'D4', {1: 34, 2: 11, 3: 3, range(4, 160): 4.3})
+    ws = book.sheet('dropout', 'D4', {1: 34, 2: 11, 3: 3, range(4, 175): 4.3})
     pixels = digit(int((load_mnist().labels==7).nonzero()[0]))
     acts = conv2d(pixels[None], top[None,None])[0].relu()
     u = torch.rand(26, 26, generator=new_generator(3)).double()
@@ -194,16 +193,16 @@ def dropped(x, u, p, training, rescale):
 
 def dropout_settings(book, ws, p, training, rescale):
     "Four cells to change, each with what it accepts"
-    book.note(ws, 1, 1, 'Dropout, cell by cell', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'Dropout, cell by cell', TITLE)
     book.head(ws, 3, 1, 'setting', 'value')
     for k, (name, value) in enumerate(dict(p=p, training=training, rescale=rescale, redraw=0).items()):
-        book.note(ws, 4+k, 1, dict(p='p: probability of dropping', redraw='redraw: new random numbers?').get(name, f'{name}?'), Font())
+        book.note(ws, 4+k, 1, dict(p='p: probability of dropping', redraw='redraw: new random numbers?').get(name, f'{name}?'), PLAIN)
         book.inputs(ws, 4+k, 2, value, name=name)
         kind = dict(type='decimal') if name=='p' else dict(type='whole')
         rule = DataValidation(operator='between', formula1='0', formula2='1', showErrorMessage=True, error='from 0 to 1', **kind)
         ws.add_data_validation(rule)
         rule.add(ws.cell(4+k, 2))
-    book.note(ws, 8, 1, 'factor of the kept activations', Font())
+    book.note(ws, 8, 1, 'factor of the kept activations', PLAIN)
     book.formulas(ws, 8, 2, 'IF(AND(rescale=1,p<1),1/(1-p),1)', 1/(1-p) if rescale and p<1 else 1, '0.000', 'factor')
 
 def dropout_results(book, ws, x, u, out, p):
@@ -215,7 +214,7 @@ def dropout_results(book, ws, x, u, out, p):
                'positive activations': ('COUNTIF(activations,">0")', int((x>0).sum()), '0'),
                'positive outputs': ('COUNTIF(output,">0")', int((out>0).sum()), '0')}
     for k, (name, (formula, value, form)) in enumerate(results.items()):
-        book.note(ws, 11+k, 1, name, Font())
+        book.note(ws, 11+k, 1, name, PLAIN)
         book.formulas(ws, 11+k, 2, formula, value, form)
     book.head(ws, 20, 1, 'at this p, in training', 'positive')
     rates = [0, .2, .4, .5, .6, .8, .9]
@@ -241,7 +240,8 @@ def collaborative_filtering()->Book:
     "Latent factors by gradient descent, without and with biases; and the same as a lookup"
     book = Book('Collaborative filtering', [
         'Fifteen invented people rated fifteen films; about one rating in five is missing (gray predictions). '
-        'Each person and each film has five latent factors; the prediction is their dot product. Change a rating, delete one, or change the learning rate, and all steps of gradient descent follow.',
+        'Each person and each film has five latent factors; the prediction is their dot product. '
+        'Change a rating, delete one, or change the learning rate, and all steps of gradient descent follow.',
         f'“dot product” and “biases” show {n_steps} steps one below the other. “lookup” has one row for each rating: MATCH finds the index, INDEX the factors, '
         'which is what an embedding does; its RMSE is that of the last step.'], [
         'The course’s sheet leaves the optimization to Excel’s Solver, so that no step can be seen. Here each gradient is a formula.',
@@ -256,12 +256,11 @@ def collaborative_filtering()->Book:
 
 def ratings_block(book, ws, ratings, title, settings):
     "The table of ratings, the settings, and a place for the RMSE of each step"
-    book.note(ws, 1, 1, title, Font(bold=True, size=14))
+    book.note(ws, 1, 1, title, TITLE)
     for k, (name, value) in enumerate(settings.items()):
-        book.note(ws, 3+k, 1, name, Font())
+        book.note(ws, 3+k, 1, name, PLAIN)
         book.inputs(ws, 3+k, 2, value)
     book.head(ws, 2, 8, *films, turn=60)
-    ws.row_dimensions[2].height = 75
     book.inputs(ws, 3, 7, [[n] for n in people])
     book.inputs(ws, 3, 8, [[None if math.isnan(r) else int(r) for r in row] for row in ratings.tolist()])
     book.colors(ws, 'H3:V17')
@@ -274,8 +273,9 @@ def step_head(book, ws, k, biased):
     book.head(ws, r, 8, *films)
     book.head(ws, r, 24, *films)
     book.note(ws, r+1, 24, 'below: gradient of the loss with respect to each prediction' + (', before the sigmoid' if biased else ''))
-    for i, name in enumerate(people): book.note(ws, r+6+extra+i, 1, name, Font(bold=True))
-    ws.conditional_formatting.add(span(r+6+extra, 8, 15, 15), FormulaRule(formula=['ISBLANK(H3)'], font=Font(color='999999', italic=True)))
+    for i, name in enumerate(people): book.note(ws, r+6+extra+i, 1, name, BOLD)
+    for f in range(5+extra): book.note(ws, r+1+f, 7, f'factor {f+1}' if f<5 else 'bias', BOLD)
+    ws.conditional_formatting.add(span(r+6+extra, 8, 15, 15), FormulaRule(formula=['ISBLANK(H3)'], font=font(color='999999', italic=True)))
     return r
 
 def pair_indices(ratings):
@@ -360,7 +360,7 @@ def start(model, seed, low, high):
 
 def dot_product_sheet(book, ratings):
     "The model without biases"
-    ws = book.sheet('dot product', 'B3', {1: 16, range(2, 7): 9, 7: 7, range(8, 39): 9})
+    ws = book.sheet('dot product', 'B3', {1: 16, range(2, 8): 9, range(8, 39): 11})
     ratings_block(book, ws, ratings, 'Predictions are dot products', {'learning rate': 2})
     model = start(DotProduct(15, 15, 5), 0, 0, 1)
     run_steps(book, ws, model, ratings, 2., None)
@@ -368,7 +368,7 @@ def dot_product_sheet(book, ratings):
 
 def biases_sheet(book, ratings):
     "The model with biases and a range"
-    ws = book.sheet('biases', 'B3', {1: 16, range(2, 8): 9, range(8, 39): 9})
+    ws = book.sheet('biases', 'B3', {1: 16, range(2, 8): 9, range(8, 39): 11})
     ratings_block(book, ws, ratings, 'With biases, and a sigmoid that keeps predictions in a range',
                   {'learning rate': 3, 'lower end': 0, 'upper end': 5.5})
     run_steps(book, ws, start(DotProductBias(15, 15, 5, (0., 5.5)), 0, -.5, .5), ratings, 3., (0, 5.5))
@@ -378,7 +378,7 @@ def lookup_sheet(book, ratings, model):
     ws = book.sheet('lookup', 'A3', {1: 9, 2: 18, range(3, 18): 9})
     x, y = pair_indices(ratings)
     n, r = len(x), first + n_steps*step_rows
-    book.note(ws, 1, 1, 'An embedding is a lookup: the factors of the last step', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'An embedding is a lookup: the factors of the last step', TITLE)
     vectors = [f'{who} {f+1}' for who in ('person', 'film') for f in range(5)]
     book.head(ws, 2, 1, 'person', 'film', 'rating', 'row', 'column', *vectors, 'prediction', 'error²')
     book.formulas(ws, 3, 1, lambda i, j: f"INDEX('dot product'!$G$3:$G$17,{int(x[i,0])+1})", [[people[u]] for u in x[:,0]])
@@ -422,7 +422,7 @@ def words()->Book:
     weight = Embedding(len(vocab), 5, std=1., generator=new_generator(0)).double()
     vocabulary_sheet(book, names, weight)
     ws = book.sheet('text', 'C3', {1: 14, 2: 14, range(3, 9): 10})
-    book.note(ws, 1, 1, 'From words to vectors', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'From words to vectors', TITLE)
     book.head(ws, 2, 1, 'word', 'token', 'ID', *(f'factor {f+1}' for f in range(5)))
     book.inputs(ws, 3, 1, [[w] for w in raw])
     def token(i, j):
@@ -439,7 +439,7 @@ def words()->Book:
 def vocabulary_sheet(book, names, weight):
     "All tokens, sorted, with ID and vector; before training the vectors are random"
     ws = book.sheet('vocabulary', 'C3', {1: 8, 2: 14, range(3, 8): 10})
-    book.note(ws, 1, 1, 'The embedding matrix: a row for each word, random before training', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'The embedding matrix: a row for each word, random before training', TITLE)
     book.head(ws, 2, 1, 'ID', 'token', *(f'factor {f+1}' for f in range(5)))
     book.formulas(ws, 3, 1, lambda i, j: 'ROW()-3', [[i] for i in range(len(names))], '0')
     book.inputs(ws, 3, 2, [[n] for n in names], name='vocabulary')
@@ -449,9 +449,8 @@ def vocabulary_sheet(book, names, weight):
 def one_hot_sheet(book, names, weight):
     "A one-hot vector times the matrix is a row of the matrix; words unknown to the vocabulary are #na#"
     ws = book.sheet('one-hot', 'B3', {1: 14, range(2, 3+len(names)): 8})
-    book.note(ws, 1, 1, 'One-hot vector × embedding matrix = the row that INDEX finds', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'One-hot vector × embedding matrix = the row that INDEX finds', TITLE)
     book.head(ws, 2, 1, 'token', 'ID', *names, turn=60)
-    ws.row_dimensions[2].height = 70
     tried = ['the', 'wind', 'heads', 'fox']
     ids = numericalize(tried, Vocab(names[1:], 'word', sort=False))
     book.inputs(ws, 3, 1, [[t] for t in tried])
@@ -486,9 +485,9 @@ def gradient_descent()->Book:
         'The derivative was estimated from one side, which is off by the curvature. Here the difference is central.'],
         pages(Optimizers='optimizers', Gradients='gradients', Errata='errata'))
     ws = book.sheet('points', 'A6', {range(1, 4): 12})
-    book.note(ws, 1, 1, 'The points', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'The points', TITLE)
     for k, (name, value) in enumerate({'slope': 2, 'intercept': 30}.items()):
-        book.note(ws, 2+k, 1, name, Font())
+        book.note(ws, 2+k, 1, name, PLAIN)
         book.inputs(ws, 2+k, 2, value)
     book.head(ws, 5, 1, 'x', 'y')
     x = torch.tensor(course_x).double()
@@ -517,11 +516,11 @@ def run_optimizer(kind, options, lr):
 def optimizer_sheet(book, name, kind, options, lr):
     "The settings on top, then a row for each step; slope before intercept, as in a line's formula"
     ws = book.sheet(name, f'B{top_row}', {1: 14, range(2, 20): 11.5})
-    book.note(ws, 1, 1, f'{name}: a point a step', Font(bold=True, size=14))
+    book.note(ws, 1, 1, f'{name}: a point a step', TITLE)
     flat = {'learning rate': lr} | {k: v for k, v in options.items() if k!='betas'}
     if 'betas' in options: flat = {'learning rate': lr, 'beta 1': .9, 'beta 2': .999, 'eps': 1e-8}
     for k, (label, value) in enumerate(flat.items()):
-        book.note(ws, 2+k, 1, label, Font())
+        book.note(ws, 2+k, 1, label, PLAIN)
         book.inputs(ws, 2+k, 2, value)
     rows = run_optimizer(kind, options, lr)
     put(book, ws, 1, 'step', lambda i: f'ROW()-{top_row-1}', [i+1 for i in range(len(rows))], '0')
@@ -582,7 +581,7 @@ def estimates(book, ws, rows):
 def compare_sheet(book, errors):
     "RMSE of each epoch, with a picture"
     ws = book.sheet('compare', 'B3', {range(1, 6): 12})
-    book.note(ws, 1, 1, 'RMSE of each epoch', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'RMSE of each epoch', TITLE)
     book.head(ws, 2, 1, 'epoch', *errors)
     book.inputs(ws, 3, 1, [[e+1] for e in range(epochs)])
     names = list(errors)
@@ -636,7 +635,7 @@ def inputs_sheet(book, df, x, names):
     "Passengers, and the columns made of them"
     n, r = len(df), first_row
     ws = book.sheet('inputs', f'B{r}', {range(1, 9): 9, 9: 3, range(10, 20): 11})
-    book.note(ws, 1, 1, 'From passengers to numbers', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'From passengers to numbers', TITLE)
     book.head(ws, r-1, 1, *columns)
     for j, (c, form) in enumerate(columns.items()): book.inputs(ws, r, 1+j, [[v] for v in df[c].tolist()], form)
     place = {c: cell(r, 1+j)[0] for j, c in enumerate(columns)}
@@ -666,7 +665,7 @@ def linear_sheet(book, x, y, names):
     ws = book.sheet('linear', f'A{r}', {1: 14, range(2, 4): 12})
     solution = torch.linalg.lstsq(x, y[:,None], driver='gelsd').solution
     pred = (x@solution)[:,0]
-    book.note(ws, 1, 1, 'The best linear model', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'The best linear model', TITLE)
     book.head(ws, 3, 1, 'column', 'weight')
     book.inputs(ws, 4, 1, [[c] for c in names])
     book.formulas(ws, 4, 2, lambda i, j: f'INDEX(LINEST(survived,x,FALSE),1,{10-i})', solution, '0.0000', 'weights')
@@ -690,9 +689,9 @@ def relus_sheet(book, df, x, y, names, trained):
     weights = two_relu_weights(df)
     model = TitanicNet('two ReLUs', 10).double()
     with torch.no_grad(): model.weights[0].copy_(weights[trained])
-    book.note(ws, 1, 1, 'The sum of two ReLUs', Font(bold=True, size=14))
+    book.note(ws, 1, 1, 'The sum of two ReLUs', TITLE)
     for k, (label, value) in enumerate({'trained? 1 or 0': trained, 'learning rate': .1}.items()):
-        book.note(ws, 2, 1+3*k, label, Font())
+        book.note(ws, 2, 1+3*k, label, PLAIN)
         book.inputs(ws, 2, 2+3*k, value)
     book.head(ws, 4, 1, 'column', 'trained 1', 'trained 2', 'initial 1', 'initial 2', 'in use 1', 'in use 2', 'gradient 1', 'gradient 2', 'new 1', 'new 2')
     book.inputs(ws, 5, 1, [[c] for c in names])

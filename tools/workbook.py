@@ -11,9 +11,13 @@ from openpyxl.utils import absolute_coordinate, get_column_letter, quote_sheetna
 from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.properties import PageSetupProperties
 
-HEAD = dict(font=Font(bold=True, color='FFFFFF'), fill=PatternFill('solid', fgColor='3B4A6B'))
-INPUT = dict(font=Font(color='1F4E9E'), fill=PatternFill('solid', fgColor='FFF8DC'))  # what a reader may change
-BOLD, NOTE = Font(bold=True), Font(italic=True, color='666666')
+def font(**options)->Font:
+    "The font of all cells: without a name, programs choose different ones"
+    return Font(**dict(name='Calibri', size=11) | options)
+
+HEAD = dict(font=font(bold=True, color='FFFFFF'), fill=PatternFill('solid', fgColor='3B4A6B'))
+INPUT = dict(font=font(color='1F4E9E'), fill=PatternFill('solid', fgColor='FFF8DC'))  # what a reader may change
+PLAIN, BOLD, TITLE, NOTE = font(), font(bold=True), font(bold=True, size=14), font(italic=True, color='666666')
 DAY = '2026-01-01T00:00:00Z'  # in the file's properties: what is built twice is equal
 
 
@@ -56,19 +60,19 @@ class Book:
         ws = self.workbook.active
         ws.title, ws.sheet_view.showGridLines = 'read me', False
         ws.column_dimensions['A'].width = 110
-        lines = [(title, Font(bold=True, size=16)), *((p, None) for p in about),
+        lines = [(title, font(bold=True, size=16)), *((p, None) for p in about),
                  ('Blue numbers on yellow are inputs: change them. Everything else is a formula and follows. Empty '
                   'or zero in Excel? Press “Enable Editing”.', NOTE),
                  ('What was wrong in the course’s spreadsheet, and what is different here', BOLD), *(('• '+s, None) for s in slips),
                  ('Explained on', BOLD)]
-        for text, font in lines: self._line(ws, text, font)
-        for name, address in pages.items(): self._line(ws, name, Font(color='1F4E9E', underline='single')).hyperlink = address
+        for text, style in lines: self._line(ws, text, style)
+        for name, address in pages.items(): self._line(ws, name, font(color='1F4E9E', underline='single')).hyperlink = address
 
-    def _line(self, ws, text, font):
+    def _line(self, ws, text, style):
         at = ws.cell(ws.max_row + (ws['A1'].value is not None), 1, text)
         at.alignment = Alignment(wrap_text=True, vertical='top')
-        if font: at.font = font
-        ws.row_dimensions[at.row].height = 24 if font and font.size==16 else 15.5*(1 + len(text)//112)
+        at.font = style or PLAIN
+        ws.row_dimensions[at.row].height = 24 if at.font.size==16 else 15.5*(1 + len(text)//118)
         return at
 
     def sheet(self,
@@ -87,13 +91,14 @@ class Book:
 
     def head(self, ws, row:int, column:int, *texts:str, turn:int=0):
         "Headers, side by side"
+        if turn or max(map(len, texts))>10: ws.row_dimensions[row].height = 80 if turn else 31
         for j, text in enumerate(texts):
             at = ws.cell(row, column+j, text)
-            at.font, at.fill, at.alignment = HEAD['font'], HEAD['fill'], Alignment(text_rotation=turn, wrap_text=bool(turn))
+            at.font, at.fill, at.alignment = HEAD['font'], HEAD['fill'], Alignment('center', 'bottom' if turn else 'center', turn, wrap_text=True)
 
-    def note(self, ws, row:int, column:int, text:str, font:Font=NOTE):
+    def note(self, ws, row:int, column:int, text:str, style:Font=NOTE):
         "A remark, or a label"
-        ws.cell(row, column, text).font = font
+        ws.cell(row, column, text).font = style
 
     def inputs(self, ws, row:int, column:int, values, form:str='General', name:str=''):
         "Numbers or texts that follow from nothing; None leaves a gap"
