@@ -56,8 +56,8 @@ def convolution()->Book:
         'Headers said 27 × 27 and 26 × 26 above layers of 26 × 26 and 24 × 25 cells. A kernel of size 3 gives 26 positions on 28 pixels and 24 on 26; '
         'here the headers count their cells, and no window extends beyond the edge.',
         'The center of the edge kernel was .0476, displayed as 0, so that a flat area of ink did not give 0. Here it is 0.',
-        'Cross-entropy used LOG, which is log10: all losses were too small by a factor of ln 10 = 2.303. Here it is LN.',
-        'The sum of the binary losses was negated a second time and displayed as −1.66. A cross-entropy is never negative; with LN it is 3.81.'],
+        'The course’s sheet of cross-entropy used LOG, which is log10: all losses were too small by a factor of ln 10 = 2.303. Here it is LN.',
+        'On the same sheet, the sum of the binary losses was negated a second time and displayed as −1.66. A cross-entropy is never negative; with LN it is 3.81.'],
         pages(Convolution='convolution', Pooling='pooling', Convolutional_neural_network='cnn', Loss_functions='losses', Errata='errata'))
     ws = book.sheet('network', 'B5', {range(1, 117): 4.3, 117: 10})
     book.note(ws, 1, 2, 'A convolutional network, cell by cell', TITLE)
@@ -634,7 +634,7 @@ def exact_inputs(df):
 def inputs_sheet(book, df, x, names):
     "Passengers, and the columns made of them"
     n, r = len(df), first_row
-    ws = book.sheet('inputs', f'B{r}', {range(1, 9): 9, 9: 3, range(10, 20): 11})
+    ws = book.sheet('inputs', f'B{r}', {range(1, 9): 11, 9: 3, range(10, 20): 13})
     book.note(ws, 1, 1, 'From passengers to numbers', TITLE)
     book.head(ws, r-1, 1, *columns)
     for j, (c, form) in enumerate(columns.items()): book.inputs(ws, r, 1+j, [[v] for v in df[c].tolist()], form)

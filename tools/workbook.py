@@ -91,7 +91,7 @@ class Book:
 
     def head(self, ws, row:int, column:int, *texts:str, turn:int=0):
         "Headers, side by side"
-        if turn or max(map(len, texts))>10: ws.row_dimensions[row].height = 80 if turn else 31
+        if turn or max(map(len, texts))>11: ws.row_dimensions[row].height = 80 if turn else 31
         for j, text in enumerate(texts):
             at = ws.cell(row, column+j, text)
             at.font, at.fill, at.alignment = HEAD['font'], HEAD['fill'], Alignment('center', 'bottom' if turn else 'center', turn, wrap_text=True)
