@@ -5,6 +5,7 @@
 The inputs come from the library (its data, its seeds), and beside each formula stands what the library computes there;
 `tests/test_sheets.py` lets LibreOffice recalculate all of them and compares."""
 import math, sys, tomllib
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -57,7 +58,8 @@ def convolution()->Book:
         'here the headers count their cells, and no window extends beyond the edge.',
         'The center of the edge kernel was .0476, displayed as 0, so that a flat area of ink did not give 0. Here it is 0.',
         'The course’s sheet of cross-entropy used LOG, which is log10: all losses were too small by a factor of ln 10 = 2.303. Here it is LN.',
-        'On the same sheet, the sum of the binary losses was negated a second time and displayed as −1.66. A cross-entropy is never negative; with LN it is 3.81.'],
+        'On the same sheet, the sum of the binary losses was negated a second time and displayed as −1.66. '
+        'A cross-entropy is never negative; with LN it is 3.81.'],
         pages(Convolution='convolution', Pooling='pooling', Convolutional_neural_network='cnn', Loss_functions='losses', Errata='errata'))
     ws = book.sheet('network', 'B5', {range(1, 117): 4.3, 117: 10})
     book.note(ws, 1, 2, 'A convolutional network, cell by cell', TITLE)
@@ -613,12 +615,12 @@ def titanic(
         'divided by the maximum, like the age. SibSp and Parch are divided by theirs, too.',
         'Its weights come from Solver: loss .14423 linear, .14315 with two ReLUs. The best linear model has no lower loss; two ReLUs have, here .1334.'],
         pages(Titanic='titanic', ReLUs='relus', Matrices='matrices'))
-    df = load_titanic().dropna(subset=['Age', 'Embarked']).reset_index(drop=True)
+    df = complete()
     x, names = exact_inputs(df)
     inputs_sheet(book, df, x, names)
     y = torch.tensor(df.Survived.to_numpy()).double()
     linear_sheet(book, x, y, names)
-    relus_sheet(book, df, x, y, names, trained)
+    relus_sheet(book, x, y, names, trained)
     return book
 
 def exact_inputs(df):
@@ -682,11 +684,11 @@ def results(book, ws, row, column, pred, y, area):
     book.formulas(ws, row, column, f'SUMPRODUCT(({area}-survived)^2)/ROWS(survived)', mse(pred, y), '0.00000')
     book.formulas(ws, row, column+1, f'SUMPRODUCT(--(({area}>0.5)=(survived=1)))/ROWS(survived)', right, '0.0%')
 
-def relus_sheet(book, df, x, y, names, trained):
+def relus_sheet(book, x, y, names, trained):
     "Two linear models, two ReLUs, their sum; then the gradient and one step"
     n, r = len(x), first_row+16
     ws = book.sheet('two ReLUs', f'A{r}', {1: 14, range(2, 20): 12})
-    weights = two_relu_weights(df)
+    weights = two_relu_weights()
     model = TitanicNet('two ReLUs', 10).double()
     with torch.no_grad(): model.weights[0].copy_(weights[trained])
     book.note(ws, 1, 1, 'The sum of two ReLUs', TITLE)
@@ -719,8 +721,14 @@ def relus_sheet(book, df, x, y, names, trained):
     book.formulas(ws, r, 6, lambda i, j: f'D{r+i}+E{r+i}', pred.detach()[:,None], '0.000')
     book.formulas(ws, r, 7, lambda i, j: f'(F{r+i}-A{r+i})^2', (pred.detach()-y).square()[:,None], '0.0000')
 
-def two_relu_weights(df):
+def complete():
+    "Passengers whose age and port are known"
+    return load_titanic().dropna(subset=['Age', 'Embarked']).reset_index(drop=True)
+
+@cache
+def two_relu_weights():
     "Weights before and after the page's training, of the best of its ten seeds"
+    df = complete()
     made, y = prepare_titanic(df, full=False), torch.tensor(df.Survived.to_numpy('float32'))
     runs = [fit_titanic(made.x, y, 'two ReLUs', new_generator(s)) for s in range(10)]
     best = min(range(10), key=lambda s: mse(runs[s](made.x), y).item())
