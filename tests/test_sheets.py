@@ -57,6 +57,10 @@ def recalculated(books, tmp_path_factory):
         assert cell.value != right, f'{name}, {sheet}!{at}: {right}'
         books[name].save(folder/f'wrong_{name}.xlsx', cached=False)
         cell.value = right
+    redraw = books['dropout'].workbook['dropout']['B7']
+    redraw.value = 1
+    books['dropout'].save(folder/'redrawn.xlsx', cached=False)
+    redraw.value = 0
     command = [OFFICE, '--headless', '--norestore', f'-env:UserInstallation={(folder/"profile").as_uri()}',
                '--convert-to', 'xlsx', '--outdir', folder/'out', *sorted(folder.glob('*.xlsx'))]
     done = subprocess.run(command, capture_output=True, encoding='utf-8', timeout=600)
@@ -88,6 +92,21 @@ def test_nothing_is_pasted_and_values_are_there_for_what_cannot_calculate(books,
     stems = {re.sub(r'^\d+[a-z]?_', '', p.stem) for p in ROOT.glob('nbs/*.ipynb')}
     assert first.title=='read me' and pages and {p.rpartition('/')[2].removesuffix('.html') for p in pages}<=stems
     assert all(ws.freeze_panes for ws in load_workbook(tmp_path/'a.xlsx').worksheets[1:] if ws.title!='random numbers')
+
+
+def test_new_random_numbers_are_drawn_and_obeyed(recalculated, books):
+    "Where redraw is 1, the mask and the output follow from numbers that are not the page's"
+    ws, values = load_workbook(recalculated/'out'/'redrawn.xlsx', data_only=True)['dropout'], books['dropout'].values
+    old, new, mask, x, out = ([ws.cell(4+i, column+j).value if found else values['dropout', ws.cell(4+i, column+j).coordinate] for i in range(26) for j in range(26)]
+                              for column, found in ((91, False), (91, True), (118, True), (64, True), (145, True)))
+    assert all(0<=u<1 for u in new) and sum(a==b for a, b in zip(old, new, strict=True))<5
+    assert mask==[int(u>.5) for u in new] and all(abs(o-2*a*m)<1e-12 for o, a, m in zip(out, x, mask, strict=True))
+
+
+def test_the_site_offers_all_of_them(site):
+    "Each file is there and linked from the errata and from a page of its own subject"
+    linked = [name for page in site.glob('*.html') for name in set(re.findall(r'href="static/sheets/(\w+)\.xlsx"', page.read_text(encoding='utf-8')))]
+    assert {p.stem for p in site.glob('static/sheets/*')}==set(sheets.books) and all(linked.count(name)>1 for name in sheets.books)
 
 
 def test_the_slips_of_the_courses_sheets_are_mended(books):

@@ -172,8 +172,8 @@ def dropout(
     u = torch.rand(26, 26, generator=new_generator(3)).double()
     dropout_settings(book, ws, p, training, rescale)
     book.inputs(book.sheet('random numbers', 'A1', {range(1, 27): 7}), 1, 1, u, '0.000', 'of_seed_3')
-    grids = [('map', acts, lambda i, j: f'MAX(0,SUMPRODUCT({span(4+i, 4+j, 3, 3)},top_edge))'),
-             ('activations', acts/acts.max(), lambda i, j: f'{cell(4+i, 37+j)}/MAX(map)'),
+    grids = [('feature_map', acts, lambda i, j: f'MAX(0,SUMPRODUCT({span(4+i, 4+j, 3, 3)},top_edge))'),
+             ('activations', acts/acts.max(), lambda i, j: f'{cell(4+i, 37+j)}/MAX(feature_map)'),
              ('random_numbers', u, lambda i, j: f'IF(redraw=1,RAND(),\'random numbers\'!{cell(1+i, 1+j)})'),
              ('mask', (u>p).double(), lambda i, j: f'IF({cell(4+i, 91+j)}>p,1,0)'),
              ('output', dropped(acts/acts.max(), u, p, training, rescale),
