@@ -414,7 +414,8 @@ def words()->Book:
         'Change a word of the text: one that the vocabulary does not have gets ID 0, #na#. '
         'On the sheet “one-hot” the same row comes out of a matrix product.'], [
         'The five columns of latent factors were headed 1, 2, 3, 4 beside “Embeddings”, as if there were four. Here all five are numbered.',
-        'Unknown words gave an error (#N/A) in the course’s sheet. Here they have an ID and a vector of their own, as in fastai.',
+        'MATCH was called without its third argument, 0, so that an unknown word got the vector of the word before it in the alphabet. '
+        'Here unknown words have an ID and a vector of their own, as in fastai.',
         'IDs start at 0, as in Python; INDEX counts from 1, therefore the + 1 in its formulas.'],
         pages(Text='text', Embeddings='embedding', Errata='errata'))
     raw = poem.split()
@@ -609,8 +610,8 @@ def titanic(
     book = Book('Titanic', [
         'The 712 passengers with known age and port. “inputs” makes ten columns of numbers from them; “linear” has the best linear model (LINEST); '
         '“two ReLUs” adds two linear models, each cut off at zero.',
-        'On “two ReLUs”, set trained to 0 to start from random weights. To take a step of gradient descent by hand, copy the new weights over the ones in use '
-        '(paste values), or let Solver minimize the loss.'], [
+        'On “two ReLUs”, set trained to 0 to start from random weights. To take a step of gradient descent by hand, copy the new weights over the '
+        'initial or trained ones (paste values), or let Solver minimize the loss.'], [
         'The course’s sheet has no slip that we know of. It takes log10 of the fare and leaves it as it is; here, as in the course’s notebook, it is ln, '
         'divided by the maximum, like the age. SibSp and Parch are divided by theirs, too.',
         'Its weights come from Solver: loss .14423 linear, .14315 with two ReLUs. The best linear model has no lower loss; two ReLUs have, here .1334.'],
