@@ -21,7 +21,7 @@ export PYTHON CONSTRAINTS
 # what one leaves behind (matplotlib's fonts, say) would change a pixel of what the next one draws.
 RUN_EACH = OMP_NUM_THREADS=1 TQDM_DISABLE=1 xargs -n 1 -P 2 $(BIN)/nbdev-test --timing
 
-.PHONY: help setup site docs notebooks same test count check prepare outputs bench upgrade clean FORCE
+.PHONY: help setup site docs sheets notebooks same test count check prepare outputs bench upgrade clean FORCE
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ site: setup ## build the docs and serve them on localhost
 
 docs: setup ## build the docs into _docs, without serving
 	$(BIN)/python tools/docs.py --renderer '$(RENDERER)'
+
+sheets: setup ## build the spreadsheets with live formulas, in _sheets
+	$(BIN)/python tools/sheets.py _sheets
 
 notebooks: setup ## run a copy of every notebook, in _run (FLAGS=cuda: the cells for a GPU too)
 	rm -rf _run && cp -R nbs _run
@@ -123,6 +126,6 @@ upgrade: ## renew constraints.txt, with the newest of everything in a new .venv
 	@touch .venv/.ready
 
 clean: ## remove what the commands built, but not .venv and what was downloaded
-	rm -rf _docs _proc _stage _run _again build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf _docs _proc _stage _sheets _run _again build dist .pytest_cache .ruff_cache .hypothesis
 	@# .cache/katex is a download of tools/docs.py: offline, the site cannot be built without it
 	if [ -d .cache ]; then find .cache -mindepth 1 -maxdepth 1 ! -name katex -exec rm -rf {} +; fi

@@ -114,7 +114,7 @@ def test_every_target_notices_that_the_checkout_was_moved(made, target):
 def test_clean_keeps_what_was_downloaded(made):
     from docs import KATEX_CACHE
     kept = [made/KATEX_CACHE.relative_to(ROOT)/'katex.whl', made/'.data/mnist/images', made/'.venv/.ready']
-    built = [made/name for name in ('_docs/a', '_run/a', '.cache/npm/a', '.cache/matplotlib/a')]
+    built = [made/name for name in ('_docs/a', '_sheets/a', '_run/a', '.cache/npm/a', '.cache/matplotlib/a')]
     for file in kept + built:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()

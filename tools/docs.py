@@ -325,7 +325,7 @@ def katex(
     css.write_text(re.sub(r',url\([^)]*\.(woff|ttf)\) format\("\w+"\)', '', css.read_text(encoding='utf-8')), encoding='utf-8')
 
 def stage():
-    "Fill `_stage` with what is rendered: notebooks, pages, style sheet, images, KaTeX, `_quarto.yml`"
+    "Fill `_stage` with what is rendered: notebooks, pages, style sheet, images, KaTeX, spreadsheets, `_quarto.yml`"
     url = urls()
     shutil.rmtree(STAGE, ignore_errors=True)
     shutil.copytree(PROC, STAGE, ignore=shutil.ignore_patterns('*.ipynb', 'llms.txt', 'map.tsv', 'quiz.yml'))  # nbdev's list of pages has other addresses
@@ -338,6 +338,8 @@ def stage():
     for p in notebooks: stage_notebook(p, stems, url, pages)
     for p in STAGE.glob('*.qmd'): stage_text(p, stems, url)
     katex(STAGE/'static'/'katex')
+    import sheets  # here, not above: it needs PyTorch, and the workers of `process` do not
+    sheets.build(STAGE/'static'/'sheets')
 
 def render(
     renderer:str, # 'quarto' or 'smalldocs'
