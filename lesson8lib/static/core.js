@@ -59,7 +59,16 @@ const nearZero = (x, digits) => Math.abs(x) < .5*10**-digits ? 0 : x
 const fmt = (x, digits = 2) => nearZero(x, digits).toFixed(digits).replace('-', '−')
 const short = (x, digits = 4) => String(Number(nearZero(x, digits).toFixed(digits))).replace('-', '−')  // no zeros at the end
 const readNumber = text => { const s = text.trim().replace(/[−–]/g, '-').replace(',', '.'); return s === '' ? NaN : Number(s) }
+const quoted = text => text.includes("'") ? `"${text.replaceAll('"', '\\"')}"` : `'${text}'`  // of text
 const python = x => Array.isArray(x) ? `[${x.map(python).join(', ')}]` : Number.isInteger(x) ? `${x}.` : String(x)  // of floating-point numbers
+function wrapped(items, indent) {  // a list over several lines of at most 88 columns
+  const lines = ['']
+  for (const item of items) {
+    if (indent + lines.at(-1).length + item.length > 84) lines.push('')
+    lines[lines.length - 1] += `${item}, `
+  }
+  return lines.map(line => line.trimEnd()).join('\n' + ' '.repeat(indent))
+}
 
 // ---- Images as text, "28x28:…": one byte a pixel, in base64
 function pack(rows) {
@@ -268,8 +277,9 @@ const CSS = `
 .x-app.x-app .x-list th { font-weight: 600; vertical-align: bottom; }
 .x-app.x-app .x-list :is(th, td):first-child { text-align: left; width: auto; white-space: normal; }
 .x-app.x-app .x-list tr.x-chosen td { background: var(--x-soft); font-weight: 700; }
-.x-list td button { width: 100%; text-align: left; border-color: transparent; background: none; padding: .1rem .2rem; min-height: 1.75rem; text-decoration: underline dotted; text-underline-offset: .2em; }
+.x-app .x-list td button { width: 100%; font-size: inherit; text-align: left; border-color: transparent; background: none; padding: .1rem .2rem; min-height: 1.75rem; text-decoration: underline dotted; text-underline-offset: .2em; }
 .x-list td button:hover { border-color: var(--x-line); }
+@media (max-width: 500px) { .x-app.x-app .x-list :is(th, td) { padding: .1rem .2rem; font-size: .72rem; } }
 .x-app input.x-search { width: 17rem; max-width: 74vw; }
 .x-points { margin: 0; }
 .x-points svg { display: block; width: 100%; touch-action: pan-y; border: 1px solid var(--x-line); cursor: crosshair; }
@@ -278,6 +288,7 @@ const CSS = `
 .x-points text.x-name { fill: var(--x-ink); stroke: var(--x-zero); stroke-width: 3px; paint-order: stroke; stroke-linejoin: round; }
 .x-points text.x-strong { font-weight: 700; }
 .x-points text.x-faint { fill: var(--x-muted); font-size: 11px; }
+.x-points .x-fit { stroke: var(--x-c2); stroke-width: 2; }
 .x-points .x-grid { stroke: var(--x-line); stroke-opacity: .35; }
 .x-points .x-dot:not([fill]) { fill: var(--x-line); fill-opacity: .55; }
 .x-points .x-dot[fill] { stroke: var(--x-line); stroke-width: .75; }
@@ -422,6 +433,7 @@ function numbers(title, { edit = null, focus = null, frameClass = '' } = {}) {
 }
 
 // ---- Lists and points, each with a name
+const plain = title => { const name = title.replace(/ \(\d{4}\)$/, ''); return name.length > 26 ? `${name.slice(0, 25)}…` : name }  // a film's, without its year
 // A table under headings; the first column is a button that picks its row, and keeps the focus while the table changes
 function listing(title, heads, pick) {
   const body = h('tbody'), caption = h('caption', {}, title)
@@ -472,11 +484,13 @@ function pointPlot(label, pick, redraw) {
   })
   const observer = new ResizeObserver(() => { if (Math.round(board.clientWidth) !== shown.width) redraw() })
   observer.observe(board)
-  // points: [x, y, class, radius, color?]; rings: [index, class]; labels: [index, text, class], first come first served; lines: [x, y, x, y, class]
-  const draw = ({ points, names, rings = [], labels = [], chosen, titles: [across, up], lines = [], describe }) => {
+  // points: [x, y, class, radius, color?]; rings: [index, class]; labels: [index, text, class], first come first served; lines: [x, y, x, y, class]; bounds: [[low, high], [low, high]], else those of the points
+  const draw = ({ points, names, rings = [], labels = [], chosen, titles: [across, up], lines = [], bounds, describe }) => {
     const width = Math.round(board.clientWidth) || 600, height = Math.round(clamp(width*.68, 300, 460)), edge = { left: 54, right: 14, top: 12, bottom: 40 }
-    const range = k => { const all = points.map(p => p[k]), low = Math.min(...all), high = Math.max(...all), room = (high - low)*.04 || 1; return [low - room, high + room] }
-    const [[x0, x1], [y0, y1]] = points.length ? [range(0), range(1)] : [[0, 1], [0, 1]]
+    const [[x0, x1], [y0, y1]] = [0, 1].map(k => {
+      const [low, high] = bounds?.[k] ?? [Math.min, Math.max].map(f => f(...points.map(p => p[k]))), room = (high - low)*.04 || 1
+      return [low - room, high + room]
+    })
     const px = x => edge.left + (x - x0)/(x1 - x0)*(width - edge.left - edge.right), py = y => height - edge.bottom - (y - y0)/(y1 - y0)*(height - edge.top - edge.bottom)
     const at = points.map(([x, y]) => [px(x), py(y)]), text = (x, y, string, more = {}) => svg('text', { x, y, ...more }, string)
     const line = (a, b, c, d, name) => svg('line', { x1: a, y1: b, x2: c, y2: d, class: name })
@@ -489,9 +503,10 @@ function pointPlot(label, pick, redraw) {
       ...points.map(([, , name, r, fill], i) => svg('circle', { cx: at[i][0], cy: at[i][1], r, class: name, ...fill ? { fill } : {} })),
       ...rings.map(([i, name]) => svg('circle', { cx: at[i][0], cy: at[i][1], r: (points[i][3] ?? 4) + 4, class: name })),
     ]
-    const taken = rings.map(([i]) => [at[i][0] - 7, at[i][1] - 7, at[i][0] + 7, at[i][1] + 7])
+    const ringed = rings.map(([i]) => [at[i][0] - 7, at[i][1] - 7, at[i][0] + 7, at[i][1] + 7]), taken = []
     for (const [i, string, kind] of labels) {
-      const [x, y] = at[i], wide = string.length*(kind === 'x-strong' ? 6.9 : 6.4), free = ([a, b, c, d]) => a > edge.left && c < width - 2 && b > 2 && d < height - edge.bottom && !taken.some(t => a < t[2] && c > t[0] && b < t[3] && d > t[1])
+      const [x, y] = at[i], wide = string.length*(kind === 'x-strong' ? 6.9 : 6.4), others = kind === 'x-strong' ? taken : [...taken, ...ringed]
+      const free = ([a, b, c, d]) => a > edge.left && c < width - 2 && b > 2 && d < height - edge.bottom && !others.some(t => a < t[2] && c > t[0] && b < t[3] && d > t[1])
       const spots = [['start', x + 11, y + 4], ['end', x - 11, y + 4], ['middle', x, y - 11], ['middle', x, y + 20]].map(([anchor, tx, ty]) => {
         const left = tx - (anchor === 'end' ? wide : anchor === 'middle' ? wide/2 : 0)
         return [anchor, tx, ty, [left, ty - 11, left + wide, ty + 3]]

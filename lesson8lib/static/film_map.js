@@ -107,15 +107,6 @@ export function tidy(v) {
 }
 
 // ---- The same in Python
-const quoted = text => text.includes("'") ? `"${text.replaceAll('"', '\\"')}"` : `'${text}'`
-function wrapped(items, indent) {  // a list over several lines of at most 88 columns
-  const lines = ['']
-  for (const item of items) {
-    if (indent + lines.at(-1).length + item.length > 84) lines.push('')
-    lines[lines.length - 1] += `${item}, `
-  }
-  return lines.map(line => line.trimEnd()).join('\n' + ' '.repeat(indent))
-}
 function invented(v) {  // models that hold the factors of a few films
   const runs = unpackNumbers(v.factors), [films, width] = [runs[0].length, runs[0][0].length]
   return ['from lesson8lib.collab import DotProductBias, RatingsData', 'from lesson8lib.data import Vocab', '',
@@ -142,7 +133,6 @@ export function pythonFor(v) {
 }
 
 // ---- The page
-const plain = title => { const name = title.replace(/ \(\d{4}\)$/, ''); return name.length > 26 ? `${name.slice(0, 25)}…` : name }
 const percent = x => `${fmt(100*x, 1)} %`
 const signed = x => fmt(x).replace(/^(−?)0\./, '$1.')
 function render({ model, el }) {
