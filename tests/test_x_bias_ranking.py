@@ -5,7 +5,6 @@ import random
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, run_js, says

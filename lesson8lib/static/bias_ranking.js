@@ -62,13 +62,13 @@ export function pythonFor(v) {
 
 // ---- The page
 const STYLE = `
-.x-app .x-bias-slider input { width: 11rem; padding: 0; accent-color: var(--x-focus); }
-.x-app.x-app .x-bias-list th button { background: none; border-color: transparent; padding: 0 .1rem; font-weight: 600; min-height: 1.75rem; text-decoration: underline dotted; text-underline-offset: .2em; }
-.x-app.x-app .x-bias-list th button:hover { border-color: var(--x-line); }
+.x-app .x-bias_ranking-slider input { width: 11rem; padding: 0; accent-color: var(--x-focus); }
+.x-app.x-app .x-bias_ranking-list th button { background: none; border-color: transparent; padding: 0 .1rem; font-weight: 600; min-height: 1.75rem; text-decoration: underline dotted; text-underline-offset: .2em; }
+.x-app.x-app .x-bias_ranking-list th button:hover { border-color: var(--x-line); }
 `
 function slider(label, low, high, change) {
   const input = h('input', { type: 'range', min: low, max: high, step: 1, oninput: () => change(Number(input.value)) }), now = h('span')
-  return { el: h('label', { class: 'x-field x-bias-slider' }, h('span', {}, `${label}: `, now), input), show: value => { input.value = value; now.textContent = value } }
+  return { el: h('label', { class: 'x-field x-bias_ranking-slider' }, h('span', {}, `${label}: `, now), input), show: value => { input.value = value; now.textContent = value } }
 }
 const COLUMNS = [['bias', 'bias'], ['residual', 'above line'], ['ratings', 'ratings'], ['mean', 'mean'], ['shrunken', 'shrunken']]
 function render({ model, el }) {
@@ -88,7 +88,7 @@ function render({ model, el }) {
   const plot = pointPlot('Bias against mean rating', i => set({ film: r.films[i].film }), () => state.draw()), read = readout(), facts = h('p', { class: 'x-facts' })
   const sorts = COLUMNS.map(([key, text]) => h('button', { type: 'button', onclick: () => set(state.values.sort === key ? { descending: !state.values.descending } : { sort: key, descending: true }) }, text))
   const list = listing('', ['film', ...sorts], i => set({ film: shown()[i].film })), code = pythonButton(() => pythonFor(state.values))
-  list.el.classList.add('x-bias-list')
+  list.el.classList.add('x-bias_ranking-list')
   root.append(plot.el, read.el, facts, list.el, code.el)
 
   const rankIn = (order, film) => order.findIndex(f => f.film === film) + 1

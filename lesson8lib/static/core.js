@@ -112,6 +112,7 @@ function fits(spec, value) {
   if (spec.kind === 'image') return value === '' || isImage(value)
   if (spec.kind === 'images') return value.every(isImage)
   if (spec.kind === 'array') return isArray(value)
+  if (spec.pattern) return value.every(text => new RegExp(spec.pattern).test(text))
   if (spec.kind === 'matrix') return value.length >= 1 && value.length <= spec.size && value.every(row => Array.isArray(row) && row.length === value[0].length &&
     row.length >= 1 && row.length <= spec.size && row.every(inRange))
   return true
@@ -160,7 +161,7 @@ function decode(spec, text) {
   if (typeof spec.value === 'boolean') return { 0: false, 1: true }[text] ?? null
   if (typeof spec.value === 'number') return text === '' ? NaN : Number(text)
   if (spec.kind === 'matrix') return text.split(';').map(row => row.split(',').map(x => x === '' ? NaN : Number(x)))
-  return Array.isArray(spec.value) ? text.split(';') : text
+  return Array.isArray(spec.value) ? (text === '' ? [] : text.split(';')) : text
 }
 const inAddress = () => new URLSearchParams(location.hash.slice(1).replaceAll('+', '%2B'))
 function fromAddress(id, spec) {
@@ -253,6 +254,7 @@ const CSS = `
 .x-app input[type=number] { width: 4.2rem; }
 .x-app input[type=checkbox] { min-height: 0; width: 1.1rem; height: 1.1rem; accent-color: var(--x-focus); }
 .x-app button { cursor: pointer; }
+.x-app button:disabled { cursor: default; opacity: .5; }
 .x-app button[aria-pressed=true] { border-color: var(--x-focus); box-shadow: inset 0 0 0 1px var(--x-focus); }
 .x-app :is(button, select, input, pre, [tabindex]):focus-visible { outline: 3px solid var(--x-focus); outline-offset: 1px; }
 .x-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: .8rem; align-items: end; }
@@ -437,17 +439,18 @@ const plain = title => { const name = title.replace(/ \(\d{4}\)$/, ''); return n
 // A table under headings; the first column is a button that picks its row, and keeps the focus while the table changes
 function listing(title, heads, pick) {
   const body = h('tbody'), caption = h('caption', {}, title)
-  const row = i => h('tr', {}, heads.map((_, j) => h('td', {}, j ? null : h('button', { type: 'button', onclick: () => pick(i) }))))
-  const draw = (rows, { heading = title, chosen = () => false } = {}) => {  // of texts
+  const row = i => h('tr', {}, heads.map((_, j) => h('td', {}, j || !pick ? null : h('button', { type: 'button', onclick: () => pick(i) }))))
+  const draw = (rows, { heading = title, chosen = () => false } = {}) => {  // of texts and elements
     caption.textContent = heading
     while (body.rows.length < rows.length) body.append(row(body.rows.length))
     while (body.rows.length > rows.length) body.lastChild.remove()
-    rows.forEach((texts, i) => {
+    rows.forEach((cells, i) => {
       body.rows[i].classList.toggle('x-chosen', chosen(i))
-      texts.forEach((text, j) => { (j ? body.rows[i].cells[j] : body.rows[i].cells[0].firstChild).textContent = text })
+      cells.forEach((content, j) => { (body.rows[i].cells[j].querySelector('button') ?? body.rows[i].cells[j]).replaceChildren(content) })
     })
   }
-  return { el: h('div', { class: 'x-wide' }, h('table', { class: 'x-list' }, caption, h('thead', {}, h('tr', {}, heads.map(head => h('th', { scope: 'col' }, head)))), body)), draw }
+  const table = h('table', { class: 'x-list' }, caption, h('thead', {}, h('tr', {}, heads.map(head => h('th', { scope: 'col' }, head)))), body)
+  return { el: h('div', { class: 'x-wide' }, table), draw }
 }
 
 function ticks(low, high) {  // round numbers, four to nine of them
