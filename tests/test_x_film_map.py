@@ -34,7 +34,7 @@ def test_packed_numbers(js):
     exact = exact[exact.isfinite()].float()
     for x in (exact, random(0, 5), random(1, 2, 3), random(2, 3, 1, 4), torch.tensor([0., -0., 65504, 6e-8])):
         for bits,dtype in ((16, torch.float16), (32, torch.float32)):
-            got = torch.tensor(js("return m.readArray(arg)", pack_numbers(x, bits)), dtype=torch.float64)
+            got = torch.tensor(js("return m.runsOf({ factors: arg })", pack_numbers(x, bits)), dtype=torch.float64)
             assert torch.equal(got, x.to(dtype).double())
     assert js("return arg.map(text => m.fits({ value: '', kind: 'array' }, text))", ['f16:2:AAAAAA==', 'f16:2:AAA=', 'f64:1:AAAAAAAAAAA=', 'f16:1:AHw=', '', 'f32:x:'])==[True, *[False]*5]
 
@@ -89,7 +89,7 @@ def values_of(**state):
 
 def test_an_axis_points_as_in_the_first_run(js):
     "Each run's coordinates are those of `pca` up to the sign, and correlate positively with the first run's"
-    runs = torch.tensor(js("return m.readArray(arg)", values_of()['factors']), dtype=torch.float64)
+    runs = torch.tensor(js("return m.runsOf(arg)", values_of()), dtype=torch.float64)
     maps = [pca(factors, 5).points for factors in runs]
     for run in range(len(runs)):
         for x,y in ((1, 2), (5, 3)):

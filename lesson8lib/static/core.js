@@ -91,18 +91,27 @@ function half(bits) {  // a float16 from its bits
   if (exponent === 31) return NaN
   return (bits & 32768 ? -1 : 1)*(exponent ? 2**(exponent - 25)*(1024 + fraction) : 2**-24*fraction)
 }
-function unpackNumbers(text) {  // nested arrays
+const unpacked = new Map()  // an explorable's own data stay the same while its reader plays
+function unpackNumbers(text) {  // nested arrays, shared by all who ask
+  if (!unpacked.has(text)) unpacked.set(text, readArray(text))
+  return unpacked.get(text)
+}
+function readArray(text) {
   const [, bits, shape, data] = /^f(16|32):(\d+(?:x\d+)*):(.*)$/.exec(text), size = bits/8, sizes = shape.split('x').map(Number)
   const view = new DataView(Uint8Array.from(atob(data), c => c.charCodeAt(0)).buffer)
   if (view.byteLength !== size*sizes.reduce((a, b) => a*b)) throw new RangeError('Another number of bytes')
-  const at = i => size === 2 ? half(view.getUint16(2*i, true)) : view.getFloat32(4*i, true)
+  const at = i => {
+    const x = size === 2 ? half(view.getUint16(2*i, true)) : view.getFloat32(4*i, true)
+    if (!Number.isFinite(x)) throw new RangeError('A number that is not finite')
+    return x
+  }
   const nest = ([n, ...rest], first) => {
     const step = rest.reduce((a, b) => a*b, 1)
     return Array.from({ length: n }, (_, i) => rest.length ? nest(rest, first + i*step) : at(first + i))
   }
   return nest(sizes, 0)
 }
-function isArray(text) { try { return unpackNumbers(text).flat(Infinity).every(Number.isFinite) } catch { return false } }
+function isArray(text) { try { unpackNumbers(text); return true } catch { return false } }
 
 // ---- State: an object with the keys of SPEC. What does not fit (an edited address) is replaced by what was there
 function fits(spec, value) {

@@ -23,30 +23,41 @@ const norm = a => Math.sqrt(dot(a, a))
 const average = x => x.reduce((sum, v) => sum + v, 0)/x.length
 const columnMeans = rows => rows[0].map((_, j) => average(rows.map(row => row[j])))
 // Eigenvalues and eigenvectors (rows) of a symmetric matrix, by Jacobi's rotations: each makes one pair of entries zero
+function rotate(x, y, c, s) {  // two rows, in place
+  for (let k = 0; k < x.length; k++) {
+    const u = x[k], v = y[k]
+    x[k] = c*u - s*v
+    y[k] = s*u + c*v
+  }
+}
 export function eigen(matrix) {
-  const a = matrix.map(row => [...row]), d = a.length, vectors = a.map((_, i) => a.map((_, j) => Number(i === j)))
-  const rotate = (p, q, c, s) => [c*p - s*q, s*p + c*q]
+  const d = matrix.length, a = matrix.map(row => Float64Array.from(row)), vectors = a.map((_, i) => Float64Array.from(a, (_, j) => Number(i === j)))
   for (let sweep = 0; sweep < 60; sweep++) {
-    let off = 0
-    for (let p = 0; p < d; p++) for (let q = p + 1; q < d; q++) off += a[p][q]**2
-    if (off <= 1e-30*a.reduce((sum, row, i) => sum + row[i]**2, 0)) break
+    let off = 0, on = 0
+    for (let p = 0; p < d; p++) for (let q = p; q < d; q++) if (p === q) on += a[p][q]**2; else off += a[p][q]**2
+    if (off <= 1e-30*on) break
     for (let p = 0; p < d; p++) for (let q = p + 1; q < d; q++) {
       if (!a[p][q]) continue
       const theta = (a[q][q] - a[p][p])/(2*a[p][q]), t = (theta < 0 ? -1 : 1)/(Math.abs(theta) + Math.sqrt(theta**2 + 1)), c = 1/Math.sqrt(t**2 + 1), s = t*c
-      for (let k = 0; k < d; k++) [a[k][p], a[k][q]] = rotate(a[k][p], a[k][q], c, s)
-      for (let k = 0; k < d; k++) [a[p][k], a[q][k]] = rotate(a[p][k], a[q][k], c, s)
-      for (let k = 0; k < d; k++) [vectors[p][k], vectors[q][k]] = rotate(vectors[p][k], vectors[q][k], c, s)
+      rotate(a[p], a[q], c, s)
+      for (const row of a) {  // and its columns
+        const u = row[p], v = row[q]
+        row[p] = c*u - s*v
+        row[q] = s*u + c*v
+      }
+      rotate(vectors[p], vectors[q], c, s)
     }
   }
   const order = a.map((_, i) => i).sort((i, j) => a[j][j] - a[i][i])
-  return { values: order.map(i => Math.max(0, a[i][i])), vectors: order.map(i => vectors[i]) }
+  return { values: order.map(i => Math.max(0, a[i][i])), vectors: order.map(i => [...vectors[i]]) }
 }
 export function pca(x, k) {  // as in the library, the largest entry of each axis, in size, is positive
   const most = Math.min(x.length, x[0].length)
   if (!Number.isInteger(k) || k < 1 || k > most) throw new RangeError(`\`k\` must be an integer in [1, ${most}], got ${k}`)
   const mean = columnMeans(x), centered = x.map(row => row.map((v, j) => v - mean[j]))
   const largest = Math.max(...x.flat().map(Math.abs))
-  const squares = mean.map((_, i) => mean.map((_, j) => centered.reduce((sum, row) => sum + row[i]*row[j], 0)))
+  const squares = mean.map(() => new Float64Array(mean.length))
+  for (const row of centered) for (let i = 0; i < row.length; i++) for (let j = 0; j < row.length; j++) squares[i][j] += row[i]*row[j]
   const { values, vectors } = eigen(squares), all = values.reduce((a, b) => a + b)
   if (Math.sqrt(values[0]) <= largest*Math.max(x.length, mean.length)*2**-52) throw new RangeError('`x` must have rows that differ, got rows that are all equal')
   const axes = vectors.slice(0, k).map(axis => { const sign = Math.sign(axis.reduce((a, b) => Math.abs(b) > Math.abs(a) ? b : a)); return axis.map(v => v*sign) })
@@ -80,11 +91,11 @@ function properties(v) {
   }
 }
 // The runs and their components stay the same while a reader looks around: they are computed once
-export const readArray = text => unpackNumbers(text)
+export const runsOf = v => unpackNumbers(v.factors)
 let known = { text: null }
 function learned(v) {
   if (known.text !== v.factors) {
-    const runs = unpackNumbers(v.factors), k = Math.min(10, runs[0].length, runs[0][0].length)
+    const runs = runsOf(v), k = Math.min(10, runs[0].length, runs[0][0].length)
     known = { text: v.factors, runs, k, maps: runs.map(factors => pca(factors, k)) }
   }
   return known
@@ -108,7 +119,7 @@ export function tidy(v) {
 
 // ---- The same in Python
 function invented(v) {  // models that hold the factors of a few films
-  const runs = unpackNumbers(v.factors), [films, width] = [runs[0].length, runs[0][0].length]
+  const runs = runsOf(v), [films, width] = [runs[0].length, runs[0][0].length]
   return ['from lesson8lib.collab import DotProductBias, RatingsData', 'from lesson8lib.data import Vocab', '',
     `titles = [${wrapped(v.titles.map(quoted), 10)}]`, 'none = torch.zeros(0, 2, dtype=torch.long), torch.zeros(0)',
     "data = RatingsData(Vocab(['you'], 'user'), Vocab(titles, sort=False), none, None)",

@@ -53,11 +53,11 @@ export function quantile(p) {  // of the standard normal distribution, by halvin
   return (low + high)/2
 }
 // What the model knows of films and users. A film's vector has the factors, then its bias; a user's, too
-let known = {}
+let squares = { text: null }
 function world(v) {
-  const key = v.means + v.covariances + v.pulls
-  if (known.key !== key) known = { key, means: unpackNumbers(v.means), covariances: unpackNumbers(v.covariances).map(square), pulls: unpackNumbers(v.pulls) }
-  return { ...known, prior: v.prior, precision: inverse(v.priorCovariance), covariance: v.priorCovariance, typical: v.typical, typicalCount: v.typicalCount, mu: v.mu, noise: v.noise }
+  if (squares.text !== v.covariances) squares = { text: v.covariances, covariances: unpackNumbers(v.covariances).map(square) }
+  return { means: unpackNumbers(v.means), covariances: squares.covariances, pulls: unpackNumbers(v.pulls), prior: v.prior, covariance: v.priorCovariance,
+    precision: inverse(v.priorCovariance), typical: v.typical, typicalCount: v.typicalCount, mu: v.mu, noise: v.noise }
 }
 // Which films were rated moves the mean of the prior: each has a pull, less that of a typical user, and few films are trusted little
 export function priorMean(w, films) {
