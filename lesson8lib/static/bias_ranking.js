@@ -63,7 +63,7 @@ export function pythonFor(v) {
 // ---- The page
 const STYLE = `
 .x-app .x-bias_ranking-slider input { width: 11rem; padding: 0; accent-color: var(--x-focus); }
-.x-app.x-app .x-bias_ranking-list th button { background: none; border-color: transparent; padding: 0 .1rem; font-weight: 600; min-height: 1.75rem; text-decoration: underline dotted; text-underline-offset: .2em; }
+.x-app.x-app .x-bias_ranking-list th button { background: none; border-color: transparent; padding: 0 .1rem; font-size: inherit; font-weight: 600; text-align: right; min-height: 1.75rem; text-decoration: underline dotted; text-underline-offset: .2em; }
 .x-app.x-app .x-bias_ranking-list th button:hover { border-color: var(--x-line); }
 `
 function slider(label, low, high, change) {

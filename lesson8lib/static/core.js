@@ -38,9 +38,8 @@ function toggle(label, change) {
   const input = h('input', { type: 'checkbox', onchange: () => change(input.checked) })
   return { el: h('label', { class: 'x-field x-check' }, input, h('span', {}, label)), control: input, show: value => { input.checked = value } }
 }
-let searches = 0
 function search(label, titles, change) {  // one of many names: `change` gets its index
-  const id = `x-names-${searches++}`, known = new Set(titles)
+  const id = `x-names-${Math.random().toString(36).slice(2)}`, known = new Set(titles)
   const input = h('input', { type: 'search', list: id, autocomplete: 'off', class: 'x-search' }), list = h('datalist', { id }, titles.map(value => h('option', { value })))
   const take = index => { if (index >= 0) { change(index); input.value = titles[index]; input.select() } }
   input.addEventListener('input', () => { if (known.has(input.value)) take(titles.indexOf(input.value)) })
@@ -286,7 +285,7 @@ const CSS = `
 .x-app.x-app .x-list { width: 100%; }
 .x-app.x-app .x-list caption { text-align: left; font-size: .8rem; color: var(--x-muted); caption-side: top; padding: 0 0 .2rem; }
 .x-app.x-app .x-list :is(th, td) { width: 1%; min-width: 0; white-space: nowrap; height: auto; padding: .1rem .4rem; border: 0; border-bottom: 1px solid var(--x-line); font-size: .8rem; text-align: right; color: var(--x-text); background: none; }
-.x-app.x-app .x-list th { font-weight: 600; vertical-align: bottom; }
+.x-app.x-app .x-list th { font-weight: 600; vertical-align: bottom; white-space: normal; }
 .x-app.x-app .x-list :is(th, td):first-child { text-align: left; width: auto; white-space: normal; }
 .x-app.x-app .x-list tr.x-chosen td { background: var(--x-soft); font-weight: 700; }
 .x-app .x-list td button { width: 100%; font-size: inherit; text-align: left; border-color: transparent; background: none; padding: .1rem .2rem; min-height: 1.75rem; text-decoration: underline dotted; text-underline-offset: .2em; }

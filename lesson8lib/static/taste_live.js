@@ -137,7 +137,7 @@ const STYLE = `
 .x-taste_live-two { display: grid; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); gap: 0 1.4rem; align-items: start; }
 .x-taste_live-two > * { min-width: 0; }
 .x-taste_live-stars { border: 1px solid var(--x-line); border-radius: .4rem; padding: .3rem .6rem .5rem; margin: 0 0 .6rem; }
-.x-taste_live-stars legend { font-weight: 600; color: var(--x-ink); padding: 0 .3rem; }
+.x-app .x-taste_live-stars legend { float: none; width: auto; margin: 0; padding: 0 .3rem; font-size: .9rem; font-weight: 600; color: var(--x-ink); }
 .x-taste_live-stars button { min-width: 2.4rem; }
 .x-taste_live-bar { display: block; width: 11rem; min-width: 11rem; height: 1.65rem; margin-left: auto; }
 .x-taste_live-two .x-taste_live-bar { width: 7rem; min-width: 7rem; height: 1.05rem; }
