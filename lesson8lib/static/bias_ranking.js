@@ -64,6 +64,7 @@ export function pythonFor(v) {
 const STYLE = `
 .x-app .x-bias_ranking-slider input { width: 11rem; padding: 0; accent-color: var(--x-focus); }
 .x-app.x-app .x-bias_ranking-list th button { background: none; border-color: transparent; padding: 0 .1rem; font-size: inherit; font-weight: 600; text-align: right; min-height: 1.75rem; text-decoration: underline dotted; text-underline-offset: .2em; }
+.x-app.x-app .x-bias_ranking-plain :is(th, td):last-child { display: none; }
 .x-app.x-app .x-bias_ranking-list th button:hover { border-color: var(--x-line); }
 `
 function slider(label, low, high, change) {
@@ -119,6 +120,7 @@ function render({ model, el }) {
       describe: `${r.films.length} films. Arrow keys choose the next film in their direction`,
     })
     code.draw()
+    list.el.classList.toggle('x-bias_ranking-plain', !v.shrink && v.sort !== 'shrunken')  // the shrunken mean is the mean
     list.draw(rows.map(f => [`${rankIn(r.order, f.film)}. ${titles[f.film]}`, fmt(f.bias), fmt(f.residual), String(f.ratings), fmt(f.mean), fmt(f.shrunken)]), {
       heading: `${v.descending ? 'Highest' : 'Lowest'} first`, chosen: i => rows[i].film === v.film })
     if (r.error) { read.say(r.error); facts.textContent = ''; return }
