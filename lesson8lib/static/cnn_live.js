@@ -242,7 +242,7 @@ function render({ model, el }) {
     const size = state.values.patch || 8
     set({ patch: size, prow: clamp(row, 0, 28 - size), pcol: clamp(col, 0, 28 - size) })
   }
-  const input = heatmap('input: drag a patch over it', {
+  const input = heatmap('input: drag a patch', {
     point: (row, col) => place(row - Math.floor((state.values.patch || 8)/2), col - Math.floor((state.values.patch || 8)/2)),
     key: event => {
       const to = moved(event, [state.values.prow, state.values.pcol], 28, 28)
@@ -256,7 +256,7 @@ function render({ model, el }) {
     const button = h('button', { type: 'button', onclick: () => set({ asked: digit }) }, h('span', {}, String(digit)), h('span', { class: 'x-cnn_live-bar' }, bar, whole), number)
     return { button, bar, whole, number }
   })
-  const answers = h('div', { class: 'x-cnn_live-answers' }, h('p', { class: 'x-title' }, 'probabilities: choose a digit to ask for'), h('div', { class: 'x-cnn_live-bars' }, bars.map(b => b.button)))
+  const asking = h('p', { class: 'x-title' }), answers = h('div', { class: 'x-cnn_live-answers' }, asking, h('div', { class: 'x-cnn_live-bars' }, bars.map(b => b.button)))
   root.append(h('div', { class: 'x-cnn_live-top' }, drawing.el, input.el, answers))
 
   // the blocks: a click or the arrow keys choose an activation
@@ -294,6 +294,7 @@ function render({ model, el }) {
     input.draw(r.seen, look.ink, { label: 'Input of the network, 28 by 28. Arrow keys move a patch of paper over it, delete takes it away', unused: cover, colors,
       frames: [[top, left, bottom - top, right - left], ...cover.map(box => [...box, true])] })
     // probabilities
+    asking.textContent = v.patch ? 'probabilities; line: without patch' : 'probabilities: ask for a digit'
     bars.forEach(({ button, bar, whole, number }, digit) => {
       bar.style.width = `${100*(r.error ? 0 : r.chances[digit])}%`
       whole.style.left = `${100*(r.error ? 0 : r.whole[digit])}%`
@@ -316,7 +317,7 @@ function render({ model, el }) {
     if (r.error) { read.say(r.error); for (const el of [chosen.el, steps]) el.textContent = '' } else {
       const best = r.chances.indexOf(Math.max(...r.chances)), before = r.whole.indexOf(Math.max(...r.whole)), asked = r.chances[v.asked]
       read.say(`It reads ${article(best)}, with a probability of ${percent(r.chances[best])}. Is it ${article(v.asked)}? ${asked >= .5 ? 'Yes' : 'No'}, ${percent(asked)}.`
-        + (v.patch ? ` Without the patch it reads ${article(before)}, with ${percent(r.whole[before])}; for a ${v.asked}, ${percent(r.whole[v.asked])}.` : ''), inking)
+        + (v.patch ? ` Without the patch: ${[...new Set([before, v.asked])].map(digit => `${article(digit)}, ${percent(r.whole[digit])}`).join('; ')}.` : ''), inking)
     }
     drawActivation(v, r, e, { top, left, bottom, right })
   }
