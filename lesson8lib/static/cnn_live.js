@@ -120,12 +120,14 @@ export function asDigit(x, noise = .15) {
 }
 
 // All that is shown, from the state
-const drawingOf = v => v.source >= 0 && v.digits.length ? unpack(v.digits[v.source]) : v.drawn ? unpack(v.drawn) : blank()
+const isDrawn = v => v.source < 0 || !v.digits.length
+const drawingOf = v => !isDrawn(v) ? unpack(v.digits[v.source]) : v.drawn ? unpack(v.drawn) : blank()
+const covers = (v, i, j) => i >= v.prow && i < v.prow + v.patch && j >= v.pcol && j < v.pcol + v.patch
 export function compute(v) {
-  const net = netOf(v.weights), drawing = drawingOf(v), isDrawn = v.source < 0 || !v.digits.length
+  const net = netOf(v.weights), drawing = drawingOf(v)
   try {
-    const input = isDrawn && v.center ? asDigit(drawing) : drawing
-    const seen = input.map((row, i) => row.map((x, j) => i >= v.prow && i < v.prow + v.patch && j >= v.pcol && j < v.pcol + v.patch ? 0 : x))
+    const input = isDrawn(v) && v.center ? asDigit(drawing) : drawing
+    const seen = input.map((row, i) => row.map((x, j) => covers(v, i, j) ? 0 : x))
     const result = forward(net, seen)
     return { net, drawing, seen, ...result, whole: v.patch ? forward(net, input).chances : result.chances, error: null }
   } catch (error) {
@@ -157,15 +159,15 @@ export function explain(v, r) {
 }
 export function tidy(v) {  // keys that depend on one another
   const side = SIZES[v.block] - 1, room = 28 - v.patch
-  return { ...v, source: v.source < v.digits.length ? v.source : 0, drawn: v.drawn && (unpack(v.drawn).length !== 28 || unpack(v.drawn)[0].length !== 28) ? '' : v.drawn,
+  return { ...v, source: v.source < v.digits.length ? v.source : 0, drawn: v.drawn.startsWith('28x28:') ? v.drawn : '',
     prow: Math.min(v.prow, room), pcol: Math.min(v.pcol, room), channel: Math.min(v.channel, CHANNELS[v.block] - 1), row: Math.min(v.row, side), col: Math.min(v.col, side),
     input_channel: v.input_channel < CHANNELS[v.block - 1] ? v.input_channel : -1 }
 }
 
 // ---- The same in Python
 export function pythonFor(v) {
-  const index = v.indices[v.source], known = Number.isInteger(index), image = known ? `load_mnist('test').images[${index}]` : `unpack_image('${pack(drawingOf(v))}')`
-  const centered = v.center && (v.source < 0 || !v.digits.length)
+  const index = v.indices[v.source], known = !isDrawn(v) && Number.isInteger(index), image = known ? `load_mnist('test').images[${index}]` : `unpack_image('${pack(drawingOf(v))}')`
+  const centered = v.center && isDrawn(v)
   return ['import torch', `from lesson8lib.cnn import ${centered ? 'as_digit, ' : ''}trained_cnn`, known ? 'from lesson8lib.data import load_mnist' : 'from lesson8lib.explorables import unpack_image', '',
     `x = ${centered ? `as_digit(${image})` : `${image}${known ? '.clone()' : ''}`}`,
     ...v.patch ? [`x[${v.prow}:${v.prow + v.patch},${v.pcol}:${v.pcol + v.patch}] = 0`] : [],
@@ -323,7 +325,6 @@ function render({ model, el }) {
   }
   function drawActivation(v, r, e, field) {  // the chosen one, from its window to its value
     const { k, inputs } = r.net.blocks[v.block - 1], scale = x => Math.max(1e-9, ...x.flat().map(Math.abs)), tint = (x, most) => y => look.signed(y/most*.75)
-    from.el.hidden = inputs === 1
     from.el.style.display = inputs === 1 ? 'none' : ''
     if (from.control.options.length !== inputs + 1) {
       from.control.replaceChildren(h('option', { value: -1 }, 'the one with the largest effect'), ...e.parts.map(({ n }) => h('option', { value: n }, `channel ${n + 1}`)))

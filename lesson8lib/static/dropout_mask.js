@@ -91,9 +91,9 @@ function render({ model, el }) {
   })
   const p = h('input', { type: 'range', min: 0, max: 0.95, step: 0.05, oninput: () => set({ p: Number(p.value) }) }), field = labeled('', p)
   const seed = count('seed', SPEC.seed, value => set({ seed: value }))
-  const draw1 = h('button', { type: 'button', onclick: () => set({ seed: (state.values.seed + 1)%(SPEC.seed.high + 1) }) }, 'New draw')
+  const again = h('button', { type: 'button', onclick: () => set({ seed: (state.values.seed + 1)%(SPEC.seed.high + 1) }) }, 'New draw')
   const training = toggle('training', value => set({ training: value })), rescale = toggle('divide by 1 − p', value => set({ rescale: value }))
-  root.append(h('div', { class: 'x-row' }, source.el, field, seed.el, draw1, training.el, rescale.el))
+  root.append(h('div', { class: 'x-row' }, source.el, field, seed.el, again, training.el, rescale.el))
 
   // four pictures, or four rows of numbers, of which one cell is chosen in all
   const choose = (row, col) => set({ row, col })
