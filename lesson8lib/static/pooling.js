@@ -156,7 +156,10 @@ function render({ model, el }) {
       ;(small ? table : picture).el.style.display = ''
       if (small) {
         table.draw(x, color, look.on)
-        table.cells().forEach((row, i) => row.forEach((cell, j) => cell.classList.toggle('x-marked', i === v.orow && j === v.ocol)))
+        table.cells().forEach((row, i) => row.forEach((cell, j) => {
+          cell.classList.toggle('x-marked', i === v.orow && j === v.ocol)
+          cell.style.height = `${Math.max(33, Math.round(150/x.length))}px`  // few cells are large, like the windows they stand for
+        }))
       } else picture.draw(x, color, { label: `${title}, ${x.length} by ${x[0].length}. Arrow keys choose a window`, heading: `${title} ${x.length} × ${x[0].length}`, frames: [[v.orow, v.ocol, 1, 1]], colors })
     }
     // words
