@@ -83,6 +83,10 @@ function unpack(text) {
 function isImage(text) {
   try { const x = unpack(text); return x.length > 0 && x[0].length > 0 && x.flat().every(Number.isFinite) } catch { return false }
 }
+function stamp(rows, row, col, ink) {  // an image with one touch of a soft pen, or of an eraser
+  const strength = (i, j) => i && j ? .25 : i || j ? .6 : 1
+  return rows.map((line, y) => Math.abs(y - row) > 1 ? line : line.map((x, c) => Math.abs(c - col) > 1 ? x : ink ? Math.max(x, strength(y - row, c - col)) : 0))
+}
 
 // ---- Arrays as text, "f16:5x300x50:…": little-endian numbers of 16 or 32 bits, in base64
 function half(bits) {  // a float16 from its bits
