@@ -34,19 +34,21 @@ if TYPE_CHECKING: import anywidget
 # %% ../nbs/05_explorables.ipynb #e0500008
 _STATIC = files('lesson8lib')/'static'
 
+def _source(name:str)->str: return (_STATIC/f'{name}.js').read_text(encoding='utf-8')
+
 def explorable_names()->list[str]: # to be passed to `Explorable`
     "Names of all explorables"
-    names = (file.name.partition('.') for file in _STATIC.iterdir())
-    return sorted(name for name,_,ending in names if ending=='js' and name!='core')
+    files = (file.name.partition('.') for file in _STATIC.iterdir())
+    return sorted(name for name,_,ending in files if ending=='js' and '\nconst SPEC' in _source(name))
 
 def _module(name:str)->str:
     "Source of an ES module that imports nothing: the shared helpers, then the explorable"
-    return '\n'.join((_STATIC/f'{file}.js').read_text(encoding='utf-8') for file in ('core', name))
+    shared = 'core', *re.findall(r'^// uses (\w+)\.js$', _source(name), re.M)
+    return '\n'.join(map(_source, [*shared, name]))
 
 def _spec(name:str)->dict[str, dict]:
     "The state that an explorable has: for each key its default, and what it may be"
-    source = (_STATIC/f'{name}.js').read_text(encoding='utf-8')
-    return json.loads(re.search(r'^const SPEC = (\{.*?^\})', source, re.M|re.S)[1])
+    return json.loads(re.search(r'^const SPEC = (\{.*?^\})', _source(name), re.M|re.S)[1])
 
 # %% ../nbs/05_explorables.ipynb #e0500009
 def pack_image(
@@ -162,12 +164,13 @@ def _still(alt:str, pictures:Mapping, table)->str:
     return f'<div class="x-still"><p>{html.escape(alt)}</p>{"".join(figures)}{grid}</div>'
 
 # %% ../nbs/05_explorables.ipynb #e0500012
-def _widget(name:str, values:dict):
-    "A live widget, whose trait `values` is the state"
+def _widget(name:str, data:dict, values:dict):
+    "A live widget with two traits: what the author fixed, and what the reader may change"
     try: import anywidget, traitlets
     except ModuleNotFoundError as e:
         raise ImportError("a live widget needs anywidget: pip install 'lesson8lib[widgets]'") from e
-    body = dict(_esm=_module(name), values=traitlets.Dict(values).tag(sync=True))
+    traits = {key: traitlets.Dict(x).tag(sync=True) for key,x in (('data', data), ('values', values))}
+    body = dict(_esm=_module(name), **traits)
     return type('ExplorableWidget', (anywidget.AnyWidget,), body)()
 
 def _is_live()->bool:
@@ -206,18 +209,22 @@ class Explorable:
     @property
     def values(self)->dict: # key -> value
         "The current state; in Jupyter, what the reader has made of it"
-        return dict(self._widget.values if self._widget else self._values)
+        return self._values | (self._widget.values if self._widget else {})
 
     def update(self, **values):
         "Change the state, in Jupyter also on the screen. Raises ValueError as `Explorable`"
         self._values = self.values | self._checked(values)
-        if self._widget: self._widget.values = self._values
+        if self._widget: self._widget.data, self._widget.values = self._parts()
 
     @property
     def widget(self)->'anywidget.AnyWidget': # the same one each time
         "The live widget. Raises ImportError without anywidget"
-        if not self._widget: self._widget = _widget(self.name, self._values)
+        if not self._widget: self._widget = _widget(self.name, *self._parts())
         return self._widget
+
+    def _parts(self)->list[dict]: # what the author fixed, what the reader may change
+        fixed = {key: bool(spec.get('fixed')) for key,spec in self._spec.items()}
+        return [{k: v for k,v in self._values.items() if fixed[k]==part} for part in (True, False)]
 
     def _checked(self, values:dict)->dict:
         for key in values:

@@ -5,13 +5,14 @@ from functools import cache
 
 from conftest import ROOT
 
+from lesson8lib import explorables
 from lesson8lib.explorables import Explorable, explorable_names
 
 STATIC = ROOT/'lesson8lib'/'static'
 DESKTOP, PHONE = dict(width=1280, height=800), dict(width=390, height=844)
 HELPERS = 'pack, unpack, encode, decode, fits, clean, fmt, short, readNumber, tidy, SPEC'
 
-def module(name): return '\n'.join((STATIC/f'{file}.js').read_text(encoding='utf-8') for file in ('core', name))
+def module(name): return explorables._module(name)
 
 def run_js(browser, name):
     "A function that evaluates an expression beside the module `m`, with the helpers it has inside"

@@ -65,7 +65,7 @@ def test_a_link_leads_to_a_state(browser, figures):
             want, text = js('return [m.pythonFor(m.tidy(m.clean(m.SPEC, arg[0]))), m.encode(arg[1])]', [shown.values | {key: value}, value])
             page = figures(shown, hash=f'#{name}.{key}={text}')
             all_there(page, 1)
-            page.get_by_role('button', name='Show as Python').click()
+            page.get_by_role('button', name='Show as Python').press('Enter')
             page.wait_for_function("want => document.querySelector('pre.x-python').textContent === want", arg=want)
             page.context.close()
     assert not figures.wrong
@@ -77,7 +77,7 @@ def test_a_spoiled_address_changes_nothing(browser, figures, name):
     junk = '&'.join(f'{name}.{key}={value}' for key,value in zip(shown.values, ('1e99', '%00', '', '-1,;', '~', '[object]')*5, strict=False))
     page = figures(shown, hash=f'#{junk}&%&{name}.&=1')
     all_there(page, 1)
-    page.get_by_role('button', name='Show as Python').click()
+    page.get_by_role('button', name='Show as Python').press('Enter')
     page.wait_for_function("want => document.querySelector('pre.x-python').textContent === want", arg=want)
     assert not figures.wrong
 
@@ -114,7 +114,7 @@ def test_accessibility(figures, viewport, scheme):
     axe = pytest.importorskip('axe_playwright_python', reason='axe-playwright-python, which carries axe-core, is not installed')
     page = figures(*every(), hash='#conv_slide.kernel=9,-9;.5,0', viewport=viewport, scheme=scheme)
     all_there(page, len(NAMES))
-    for button in page.get_by_role('button', name='Show as Python').all(): button.click()
+    for button in page.get_by_role('button', name='Show as Python').all(): button.press('Enter')
     page.evaluate((files(axe)/'axe.min.js').read_text(encoding='utf-8'))
     found = page.evaluate("axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'] }).then(r => r.violations.map(v => [v.id, v.nodes.length, v.nodes[0].html.slice(0, 120), v.nodes[0].failureSummary]))")
     assert found==[]
@@ -122,15 +122,18 @@ def test_accessibility(figures, viewport, scheme):
 # ---- in Python
 def test_widget_and_page_have_one_state():
     pytest.importorskip('anywidget', reason='anywidget is not installed')
-    shown = Explorable('conv_slide', 'x', stride=2)
+    shown = Explorable('conv_slide', 'x', stride=2, image=SMALL)
     widget = shown.widget
-    assert widget is shown.widget and widget.values==shown.values and '_esm' in widget.keys
-    widget.set_state({'values': shown.values | dict(stride=3, row=4)})  # what the page sends
+    assert widget is shown.widget and widget.data | widget.values==shown.values and '_esm' in widget.keys
+    assert 'image' in widget.data and 'image' not in widget.values, 'what the author fixed is not sent back'
+    widget.set_state({'values': widget.values | dict(stride=3, row=4)})  # what the page sends
     assert (shown.values['stride'], shown.values['row'])==(3, 4)
     shown.update(padding=2)
     assert widget.values['padding']==2 and widget.values['stride']==3
     with pytest.raises(ValueError, match='`padding` must be an integer from 0 to 7, got 8'): shown.update(padding=8)
     assert widget.values['padding']==2
+    shown.update(image=1-SMALL)
+    assert widget.data['image']==pack_image(1-SMALL)==shown.values['image'] and widget.values['padding']==2
 
 @pytest.mark.parametrize('name', NAMES)
 def test_anywidgets_contract(browser, name):
@@ -144,13 +147,13 @@ def test_anywidgets_contract(browser, name):
       const { default: widget } = await import(URL.createObjectURL(new Blob([source], { type: 'text/javascript' })))
       const places = document.querySelectorAll('main > div')
       window.models = [0, 1].map(i => {
-        const model = { values: structuredClone(values), heard: new Set(), saved: 0, get: () => model.values, set: (_, v) => { model.values = v },
+        const model = { values: structuredClone(values), heard: new Set(), saved: 0, get: name => name === 'values' ? model.values : {}, set: (_, v) => { model.values = v },
           save_changes: () => { model.saved++; model.tell() }, tell: () => { for (const f of model.heard) f() }, on: (_, f) => model.heard.add(f), off: (_, f) => model.heard.delete(f) }
         model.stop = widget.render({ model, el: places[i] })
         return model
       })
     }""", [module(name), values])
-    for i in (0, 1): app(page, i).get_by_role('button', name='Show as Python').click()
+    for i in (0, 1): app(page, i).get_by_role('button', name='Show as Python').press('Enter')
     shown = lambda i, want: page.wait_for_function("([i, want]) => document.querySelectorAll('pre.x-python')[i].textContent === want", arg=[i, want])
     changed = next(state for key,s in spec.items() if not s.get('fixed') and code(state := values | {key: other_value(s, values[key])})!=code(values))
     page.evaluate("values => { models[0].values = values; models[0].tell() }", changed)

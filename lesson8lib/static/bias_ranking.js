@@ -1,4 +1,5 @@
 // Films ranked by bias, by mean rating and by shrunken mean: `lesson8lib.interpret`'s `bias_table`, `top_bias` and `bottom_bias`
+// uses points.js
 const SPEC = {
   "titles": {"value": ["Alien (1979)", "Aliens (1986)", "Clue (1985)", "Emma (1996)", "Psycho (1960)", "Sabrina (1995)"], "fixed": true},
   "ratings": {"value": [400, 120, 9, 60, 3, 1], "fixed": true},
@@ -74,7 +75,7 @@ function slider(label, low, high, change) {
 const COLUMNS = [['bias', 'bias'], ['residual', 'above line'], ['ratings', 'ratings'], ['mean', 'mean'], ['shrunken', 'shrunken']]
 function render({ model, el }) {
   const root = frame(el, 'Films by bias and by mean rating')
-  root.append(h('style', {}, STYLE))
+  root.append(h('style', {}, POINTS_STYLE + STYLE))
   const look = theme(root, () => state.draw())
   const state = store(model, SPEC, tidy, draw)
   const set = changes => { state.set(changes) }

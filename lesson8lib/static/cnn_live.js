@@ -22,10 +22,6 @@ const SPEC = {
 const CHANNELS = [1, 16, 32, 64, 128], KERNELS = [5, 3, 3, 3], SIZES = [28, 14, 7, 4, 2], CLASSES = 10, EPS = 1e-5
 const grid = (h, w, f) => Array.from({ length: h }, (_, i) => Array.from({ length: w }, (_, j) => f(i, j)))
 const blank = () => grid(28, 28, () => 0)
-function half(bits) {  // a number in half precision, from its 16 bits
-  const exponent = bits >> 10 & 31, fraction = (bits & 1023)/1024
-  return (bits >> 15 ? -1 : 1)*(exponent ? 2**(exponent - 15)*(1 + fraction) : 2**-14*fraction)
-}
 // The state of a SmallCNN, in the order of `state_dict`; zeros where there is none
 export function readNet(text) {
   const bytes = atob(text), at = i => bytes.charCodeAt(2*i) | bytes.charCodeAt(2*i + 1) << 8

@@ -1,4 +1,5 @@
 // A map of films by the principal components of their factors, and the neighbors of one: `lesson8lib.interpret`'s `pca` and `nearest`
+// uses points.js
 const SPEC = {
   "titles": {"value": ["Alien (1979)", "Aliens (1986)", "Clue (1985)", "Emma (1996)", "Psycho (1960)", "Sabrina (1995)"], "fixed": true},
   "ratings": {"value": [0, 0, 0, 0, 0, 0], "fixed": true},
@@ -148,6 +149,7 @@ const percent = x => `${fmt(100*x, 1)} %`
 const signed = x => fmt(x).replace(/^(−?)0\./, '$1.')
 function render({ model, el }) {
   const root = frame(el, 'A map of the films')
+  root.append(h('style', {}, POINTS_STYLE))
   const look = theme(root, () => state.draw())
   const state = store(model, SPEC, tidy, draw)
   const set = changes => { state.set(changes) }

@@ -1,4 +1,5 @@
 // Rate films; the posterior of a new user is computed at once, as `lesson8lib.recommender`'s `fold_in` and `explain` do
+// uses points.js
 const SPEC = {
   "titles": {"value": ["Alien (1979)", "Aliens (1986)", "Clue (1985)", "Emma (1996)", "Psycho (1960)", "Sabrina (1995)"], "fixed": true},
   "counts": {"value": [6, 5, 4, 3, 2, 1], "fixed": true},
@@ -165,7 +166,7 @@ function amount(x) {  // a term of the sum, red above zero and blue below it
 const change = x => `${x < -.005 ? '−' : x > .005 ? '+' : '±'}${fmt(Math.abs(x))}`
 function render({ model, el }) {
   const root = frame(el, 'Rate films and see what is recommended')
-  root.append(h('style', {}, STYLE))
+  root.append(h('style', {}, POINTS_STYLE + STYLE))
   const look = theme(root, () => state.draw())
   const state = store(model, SPEC, tidy, draw)
   const set = changes => { state.set(changes) }
