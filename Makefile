@@ -102,8 +102,9 @@ outputs: setup ## run every notebook and store its outputs
 	$(BIN)/python tools/readme.py
 
 bench: .venv-bench/.ready .venv-peers/.ready .venv-lists/.ready ## make benchmarks/results anew, beside the peers
-	@set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v -e field -e speed -e notebooks); do echo "$$script"; .venv-bench/bin/python $$script; done
+	@set -e; for script in $$(grep -l __main__ benchmarks/*.py | grep -v -e field -e speed -e notebooks -e explorables); do echo "$$script"; .venv-bench/bin/python $$script; done
 	$(BIN)/python benchmarks/notebooks.py
+	$(BIN)/python tools/docs.py --renderer smalldocs && $(BIN)/python benchmarks/explorables.py
 	.venv-peers/bin/python benchmarks/field.py
 	.venv-peers/bin/python benchmarks/speed.py
 	.venv-lists/bin/python benchmarks/field.py --models LightFM RecTools

@@ -3,7 +3,9 @@ import os
 import shutil
 import subprocess
 import sys
-from http.server import SimpleHTTPRequestHandler
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import jaxtyping
@@ -56,3 +58,33 @@ def browser():
         browser = p.chromium.launch(executable_path=path, args=['--no-sandbox', '--disable-gpu', '--disable-background-networking'])
         yield browser
         browser.close()
+
+@pytest.fixture(scope='session')
+def figure_folder(tmp_path_factory):
+    "A folder for pages of explorables, and the address under which it is served"
+    folder = tmp_path_factory.mktemp('explorables')
+    server = ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f'http://127.0.0.1:{server.server_port}'
+    server.shutdown()
+
+@pytest.fixture
+def figures(browser, figure_folder):
+    "A function that opens a page of explorables, served or from the disk; what goes wrong on it gathers in `figures.wrong`"
+    from explorable_pages import DESKTOP, page_of  # here, not above: it imports this file
+    folder, served = figure_folder
+    contexts = []
+    def open_page(*shown, hash='', viewport=DESKTOP, scheme='light', disk=False, **options):
+        contexts.append(browser.new_context(viewport=viewport, color_scheme=scheme, **dict(reduced_motion='reduce') | options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(10_000)
+        page.on('console', lambda m: open_page.wrong.append(m.text) if m.type in ('error', 'warning') and 'favicon' not in m.location.get('url', '') else None)
+        page.on('pageerror', lambda e: open_page.wrong.append(str(e)))
+        base = folder.as_uri() if disk else served
+        page.on('request', lambda r: None if r.url.startswith((base, 'data:', 'blob:')) else open_page.wrong.append(f'another host: {r.url}'))
+        (folder/'page.html').write_text(page_of(*shown, scheme=scheme), encoding='utf-8')
+        page.goto(f'{base}/page.html{hash}', wait_until='load')
+        return page
+    open_page.wrong = []
+    yield open_page
+    for context in contexts: context.close()

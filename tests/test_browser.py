@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 import docs
 import pytest
 from conftest import ROOT, Quiet
+from explorable_pages import other_state, stored
 from test_site import PAGES
 
 sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
@@ -478,14 +479,16 @@ def test_from_file(tab, site):
     look(page, 'light')
     assert not tab.wrong
 
-@pytest.mark.parametrize('name', ['convolution.html', 'conv_matmul.html'])
-def test_explorables_of_the_site(tab, site, address, name):
-    "Served and from the disk, from a link with a state; no script is left in what machines read"
-    figure = name.replace('convolution', 'conv_slide').removesuffix('.html')
+@pytest.mark.parametrize('nb, figure, state', [found[:3] for found in stored()], ids=lambda x: x if isinstance(x, str) else '')
+def test_explorables_of_the_site(tab, site, address, nb, figure, state):
+    "Served and from the disk, from a link to a state; no script is left in what machines read"
+    name = re.sub(r'^\d+[a-z]?_(\w+)\.ipynb$', r'\1.html', nb)
+    key, value = other_state(figure, state)
     for base in (address, site.as_uri()) if os.environ.get('RENDERER')!='quarto' else (address,):
-        page = tab(f'{name}#{figure}.padding=1', base=base)
-        assert page.locator('.x-app').first.get_by_label('padding').input_value()=='1' and page.locator('.x-still').count()==0
-        assert page.locator(f'[data-explorable={figure}]').evaluate('el => Math.abs(el.getBoundingClientRect().top) < innerHeight')
+        page = tab(f'{name}#{figure}.{key}={int(value) if isinstance(value, bool) else value}', base=base)
+        page.wait_for_function("document.querySelectorAll('[data-explorable]').length === document.querySelectorAll('.x-app[data-theme]').length")
+        assert page.locator('.x-still').count()==0
+        page.wait_for_function("f => Math.abs(document.querySelector(`[data-explorable=${f}]`).getBoundingClientRect().top) < innerHeight", arg=figure)
     assert not tab.wrong
     copy = (site/name.replace('.html', '.llms.md')).read_text(encoding='utf-8')
     assert 'x-still' not in copy and 'const SPEC' not in copy and len(copy)<100_000

@@ -107,7 +107,7 @@ function encode(value) {
   return Array.isArray(value) ? value.map(v => Array.isArray(v) ? v.join(',') : v).join(';') : String(value)
 }
 function decode(spec, text) {
-  if (typeof spec.value === 'boolean') return text === '1'
+  if (typeof spec.value === 'boolean') return { 0: false, 1: true }[text] ?? null
   if (typeof spec.value === 'number') return text === '' ? NaN : Number(text)
   if (spec.kind === 'matrix') return text.split(';').map(row => row.split(',').map(x => x === '' ? NaN : Number(x)))
   return Array.isArray(spec.value) ? text.split(';') : text
