@@ -220,7 +220,7 @@ const STYLE = `
 @media (max-width: 500px) { .x-fit-race svg { width: 18px; margin-right: .2rem; } }
 `
 const INK = ['c1', 'c2', 'c3', 'c4'], DASH = ['none', '7 3', '2 3', '9 3 2 3']
-function ticks(low, high, n = 5) {
+function roundNumbers(low, high, n = 5) {
   const raw = (high - low)/n, power = 10**Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].find(m => m*power >= raw)*power
   const found = []
   for (let t = Math.ceil(low/step)*step; t <= high + step*1e-9; t += step) found.push(tidyNumber(t))
@@ -240,8 +240,8 @@ function plot(labels) {
     const width = WIDTH - LEFT - RIGHT, height = HEIGHT - TOP - BOTTOM
     const X = v => clamp((v - xs[0])/(xs[1] - xs[0]), -9, 9)*width, Y = v => (1 - clamp((to(v) - low)/(high - low), -9, 9))*height
     const text = (x, y, anchor, words) => s('text', { x, y, 'text-anchor': anchor }, words), grid = (x1, y1, x2, y2) => s('line', { x1, y1, x2, y2, class: 'x-fit-grid' })
-    const across = ticks(...xs).map(t => [LEFT + X(t), short(t)])
-    const up = (log ? powers(low, high) : ticks(low, high)).map(t => [TOP + Y(t), log && (t < .01 || t > 1e4) ? t.toExponential(0).replace('e+', 'e') : short(t)])
+    const across = roundNumbers(...xs).map(t => [LEFT + X(t), short(t)])
+    const up = (log ? powers(low, high) : roundNumbers(low, high)).map(t => [TOP + Y(t), log && (t < .01 || t > 1e4) ? t.toExponential(0).replace('e+', 'e') : short(t)])
     area.replaceChildren(...across.flatMap(([x, words]) => [grid(x, TOP, x, HEIGHT - BOTTOM), text(x, HEIGHT - BOTTOM + 13, 'middle', words)]),
       ...up.flatMap(([y, words]) => [grid(LEFT, y, WIDTH - RIGHT, y), text(LEFT - 5, y + 4, 'end', words.replace('-', '−'))]),
       text(LEFT + width/2, HEIGHT - 5, 'middle', labels[0]), s('text', { transform: `translate(9 ${TOP + height/2}) rotate(-90)`, 'text-anchor': 'middle' }, labels[1]),
