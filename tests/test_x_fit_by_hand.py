@@ -237,8 +237,9 @@ def test_points_of_relus(figures):
     area.focus()
     for key in ('PageDown', 'ArrowUp', 'ArrowRight'): page.keyboard.press(key)
     hash_is(page, r"hash.includes('fit_by_hand.point=1') && /start=0,0;2.0\d+,1.0\d+;4,0/.test(hash)")
-    it.get_by_label('its x').fill('3')
-    it.get_by_label('its y').fill('3')
+    for axis in ('its x', 'its y'):
+        it.get_by_label(axis).fill('3')
+        page.keyboard.press('Enter')
     says(page, 'the largest error is 1.00')
     it.get_by_label('knots placed').select_option('greedily')
     hash_is(page, "hash.includes('start=0,0;3,3;4,0')")

@@ -179,7 +179,7 @@ export function pythonFor(v) {
 }
 
 // ---- Plots
-const SVG = 'http://www.w3.org/2000/svg'
+const SVG = new DOMParser().parseFromString('<svg>', 'text/html').body.firstChild.namespaceURI
 function s(tag, attributes = {}, ...children) {
   const el = document.createElementNS(SVG, tag)
   for (const [name, value] of Object.entries(attributes)) el.setAttribute(name, value)
@@ -265,8 +265,11 @@ function big(x) {  // a number of any size
   if (x && size < 1e-3) return String(Number(x.toPrecision(2))).replace(/-/g, '−')
   return fmt(x, size < .1 ? 4 : size < 1000 ? 2 : 0)
 }
-const signed = (x, digits = 3) => Number.isFinite(x) ? (x < 0 ? '−' : '+') + big(Math.abs(x)) : big(x)
+const signed = x => x < 0 || !Number.isFinite(x) ? big(x) : `+${big(x)}`
 const span = (values, room = .08) => { const low = Math.min(...values), high = Math.max(...values), more = (high - low || 1)*room; return [low - more, high + more] }
+
+// The data, and the error of each point
+const data = (v, at, X, Y) => v.x.flatMap((t, i) => [s('line', { x1: X(t), x2: X(t), y1: Y(v.y[i]), y2: Y(at(t)), class: 'x-fit-error' }), dot(X(t), Y(v.y[i]), 3, { class: 'x-fit-data' })])
 
 // ---- The page
 const TITLES = { quadratic: 'Fit a quadratic by hand and by gradient descent', optimizers: 'Four optimizers on one loss', relus: 'Fit a curve with ReLUs' }
@@ -276,10 +279,12 @@ function render({ model, el }) {
   const look = theme(root, () => state.draw()), state = store(model, SPEC, tidy, draw)
   let r = compute(state.values), timer = null
   const set = changes => { stop(); state.set(changes) }
-  const field = (label, key) => {  // a number that need not be an integer
-    const input = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', size: 6, oninput: () => { const x = readNumber(input.value); if (fits(SPEC[key], x)) set({ [key]: x }) } })
-    return { el: labeled(label, input), show: value => { if (document.activeElement !== input || readNumber(input.value) !== value) input.value = String(value) } }
+  const box = (take, more = {}, when = 'oninput') => {  // for a number that need not be an integer
+    const control = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', size: 6, ...more, [when]: () => { const x = readNumber(control.value); if (Number.isFinite(x)) take(x) } })
+    return { control, show: value => { if (document.activeElement !== control || readNumber(control.value) !== value) control.value = String(value) } }
   }
+  const field = (label, take, when) => { const { control, show } = box(take, {}, when); return { el: labeled(label, control), show } }
+  const setting = (label, key) => control(field(label, x => { if (fits(SPEC[key], x)) set({ [key]: x }) }), v => v[key])
   const shown = []  // [control, value of the state]
   const control = (made, value) => { shown.push([made, value]); return made.el }
   const button = (label, onclick) => h('button', { type: 'button', onclick }, label)
@@ -307,39 +312,34 @@ function render({ model, el }) {
       const { losses, gradient, next } = r.runs[0], at = t => r.family.at(r.p, t), xs = span(v.x), ys = span([...v.y, 0], .1)
       const grid = Array.from({ length: 81 }, (_, i) => xs[0] + (xs[1] - xs[0])*i/80)
       curve.draw({ title: 'the data, the curve and its errors', xs, ys, label: `${v.x.length} points, and the curve ${big(r.p[0])}·x² + ${big(r.p[1])}·x + ${big(r.p[2])}`, marks: (X, Y) => [
-        ...v.x.map((t, i) => s('line', { x1: X(t), x2: X(t), y1: Y(v.y[i]), y2: Y(at(t)), class: 'x-fit-error' })),
-        line(grid.map(t => [X(t), Y(at(t))]), 'c2'), ...v.x.map((t, i) => dot(X(t), Y(v.y[i]), 3.5, { class: 'x-fit-data' }))] })
+        ...data(v, at, X, Y), line(grid.map(t => [X(t), Y(at(t))]), 'c2')] })
       rows.forEach((row, k) => {
         const place = p => clamp((p - low)/(high - low), 0, 1)*100, from = place(r.p[k]), to = place(r.p[k] + next[k]/v.lr)
         row.range.value = r.p[k]
-        row.range.setAttribute('aria-valuetext', `${name(k)} is ${big(r.p[k])}, its gradient ${big(gradient[k])}`)
+        row.range.setAttribute('aria-valuetext', `${names[k]} is ${big(r.p[k])}, its gradient ${big(gradient[k])}`)
         row.now.textContent = big(r.p[k])
         row.next.textContent = `gradient ${big(gradient[k])} → step ${signed(next[k])}`
         row.arrow.className = next[k] < 0 ? 'x-fit-down' : 'x-fit-up'
         Object.assign(row.arrow.style, { left: `${Math.min(from, to)}%`, width: `${Math.abs(to - from)}%`, display: next[k] ? '' : 'none' })
       })
-      const name0 = v.loss, now = losses.at(-1), change = now - losses[0]
-      read.say(`Step ${v.steps}: a = ${big(r.p[0])}, b = ${big(r.p[1])}, c = ${big(r.p[2])}; the ${name0} is ${big(now)}${v.steps ? `, ${Math.abs(change) < 5e-5 ? 'as' : `${big(Math.abs(change))} ${change < 0 ? 'lower' : 'higher'} than`} at step 0` : ''}.`, Boolean(timer))
+      const now = losses.at(-1), change = now - losses[0]
+      read.say(`Step ${v.steps}: a = ${big(r.p[0])}, b = ${big(r.p[1])}, c = ${big(r.p[2])}; the ${v.loss} is ${big(now)}${v.steps ? `, ${Math.abs(change) < 5e-5 ? 'as' : `${big(Math.abs(change))} ${change < 0 ? 'lower' : 'higher'} than`} at step 0` : ''}.`, Boolean(timer))
       const limit = steepest(curvatures(r.family, v.x))
       facts.textContent = `Red arrows: ${v.zero ? 'the gradient' : 'the sum of all gradients so far, which is never cleared,'} with the opposite sign. The next step goes ${v.lr} times as far.`
         + (v.loss === 'MSE' ? ` The largest curvature of this MSE is ${big(limit)}: with a learning rate above 2/${big(limit)} = ${fmt(2/limit, 3)} it diverges.` : '')
       drawHistory(v, [losses], v.loss)
     }
-    const name = k => names[k]
-    const controls = [control(choice('loss', ['MAE', 'MSE'].map(l => [l, l]), loss => set({ loss })), v => v.loss), control(field('learning rate', 'lr'), v => v.lr), control(toggle('clear the gradient after each step', zero => set({ zero })), v => v.zero)]
+    const controls = [control(choice('loss', ['MAE', 'MSE'].map(l => [l, l]), loss => set({ loss })), v => v.loss), setting('learning rate', 'lr'), control(toggle('clear the gradient after each step', zero => set({ zero })), v => v.zero)]
     return { plot: curve, below: [h('div', { class: 'x-fit-params' }, rows.flatMap(row => row.el))], controls, draw }
   }
 
   // Lines of equal loss over slope and intercept, and a path for each optimizer
   function optimizersView() {
     const map = plot(['intercept', 'slope']), cells = NAMES.map(() => [1, 2, 3].map(() => h('td')))
-    const inputs = NAMES.map((name, k) => h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-label': `learning rate of ${name}`, oninput: () => {
-      const x = readNumber(inputs[k].value)
-      if (fits(SPEC.rates, [[x]])) set({ rates: [state.values.rates[0].map((rate, i) => i === k ? x : rate)] })
-    } }))
+    const inputs = NAMES.map((name, k) => box(x => { if (fits(SPEC.rates, [[x]])) set({ rates: [state.values.rates[0].map((rate, i) => i === k ? x : rate)] }) }, { 'aria-label': `learning rate of ${name}` }))
     const sample = k => s('svg', { viewBox: '0 0 26 8', 'aria-hidden': 'true' }, line([[0, 4], [26, 4]], INK[k], DASH[k]))
     const table = h('table', { class: 'x-fit-race' }, h('thead', {}, h('tr', {}, ['optimizer', 'learning rate', 'MSE', 'slope', 'intercept'].map(text => h('th', { scope: 'col' }, text)))),
-      h('tbody', {}, NAMES.map((name, k) => h('tr', {}, h('th', { scope: 'row' }, sample(k), name), h('td', {}, inputs[k]), cells[k]))))
+      h('tbody', {}, NAMES.map((name, k) => h('tr', {}, h('th', { scope: 'row' }, sample(k), name), h('td', {}, inputs[k].control), cells[k]))))
     const begin = (slope, intercept) => set({ start: [[tidyNumber(clamp(slope, -1000, 1000)), tidyNumber(clamp(intercept, -1000, 1000))]] })
     draggable(map, event => { const [intercept, slope] = map.at(event); begin(slope, intercept) }, (up, right) => {
       const [slope, intercept] = state.values.start[0], size = ([low, high]) => (high - low)/40
@@ -364,14 +364,14 @@ function render({ model, el }) {
       NAMES.forEach((_, k) => {
         const [a, b] = r.runs[k].path.at(-1)
         ;[r.runs[k].losses.at(-1), a, b].forEach((value, i) => { cells[k][i].textContent = big(value) })
-        if (document.activeElement !== inputs[k] || readNumber(inputs[k].value) !== v.rates[0][k]) inputs[k].value = String(v.rates[0][k])
+        inputs[k].show(v.rates[0][k])
       })
       const ends = r.runs.map(run => run.losses.at(-1)), winner = ends.indexOf(Math.min(...ends.filter(Number.isFinite)))
       read.say(`Step ${v.steps}: the MSE is ${NAMES.map((name, k) => `${big(ends[k])} with ${name}`).join(', ')}${v.steps && winner >= 0 ? `. ${NAMES[winner]} is lowest` : ''}.`, Boolean(timer))
       facts.textContent = `Curvature of the loss: ${big(top)} across the valley, ${big(low)} along it, condition number ${big(top/low)}. SGD diverges with a learning rate above 2/${big(top)} = ${big(2/top)}.`
       drawHistory(v, r.runs.map(run => run.losses), 'MSE', true)
     }
-    const controls = [control(field('momentum, β₁', 'momentum'), v => v.momentum), control(field('α of RMSprop', 'alpha'), v => v.alpha), control(field('β₂ of Adam', 'beta2'), v => v.beta2), control(toggle('standardize x', standardize => set({ standardize })), v => v.standardize)]
+    const controls = [setting('momentum, β₁', 'momentum'), setting('α of RMSprop', 'alpha'), setting('β₂ of Adam', 'beta2'), control(toggle('standardize x', standardize => set({ standardize })), v => v.standardize)]
     return { plot: map, below: [h('div', { class: 'x-wide' }, table)], controls, draw }
   }
 
@@ -395,17 +395,14 @@ function render({ model, el }) {
       move(k + right*size(curve.xs), value + up*size(curve.ys))
     })
     const point = choice('knot', [], value => set({ point: Number(value) })), spelled = h('p', { class: 'x-spelled' })
-    const axis = (label, i) => {
-      const input = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', size: 6, oninput: () => { const p = [...state.values.start[state.values.point]], x = readNumber(input.value); if (fits(SPEC.start, [[x]])) { p[i] = x; move(...p) } } })
-      return { el: labeled(label, input), show: value => { if (document.activeElement !== input) input.value = short(value) } }
-    }
+    const axis = (label, i) => field(label, x => { if (fits(SPEC.start, [[x]])) move(...state.values.start[state.values.point].map((old, k) => k === i ? x : old)) }, 'onchange')  // not while one types: a knot stays between its neighbors
     const draw = v => {
       const { losses, path } = r.runs[0], p = path.at(-1), n = units(p), xs = dragged ?? span([...v.x, ...v.start.map(([k]) => k)], .04), ys = dragged ? curve.ys : span([...v.y, 0, ...v.start.map(([, value]) => value)], .1)
       const kinks = p.slice(0, n).map((m, i) => -p[n + i]/m).filter(k => k >= xs[0] && k <= xs[1]), at = t => r.family.at(p, t)
       const grid = [...Array.from({ length: 121 }, (_, i) => xs[0] + (xs[1] - xs[0])*i/120), ...kinks].sort((a, b) => a - b)
       const handles = v.steps ? kinks.map(k => [k, at(k)]) : v.start
       curve.draw({ title: v.steps ? 'the data, the curve, and its kinks' : 'the data, and the curve through the knots; drag them', xs, ys, label: `A curve of ${n} ReLUs and ${v.x.length} data points. Arrow keys move knot ${v.point + 1}, page up and down choose another`, marks: (X, Y) => [
-        ...v.x.map((t, i) => s('line', { x1: X(t), x2: X(t), y1: Y(v.y[i]), y2: Y(at(t)), class: 'x-fit-error' })), line(grid.map(t => [X(t), Y(at(t))]), 'c2'), ...v.x.map((t, i) => dot(X(t), Y(v.y[i]), 3, { class: 'x-fit-data' })),
+        ...data(v, at, X, Y), line(grid.map(t => [X(t), Y(at(t))]), 'c2'),
         ...handles.map(([k, value], i) => dot(X(k), Y(value), 5, { class: `x-fit-handle${!v.steps && i === v.point ? ' x-fit-chosen' : ''}` }))] })
       point.control.replaceChildren(...v.start.map((_, i) => h('option', { value: i }, `${i + 1} of ${v.start.length}`)))
       point.show(v.point)
@@ -418,7 +415,7 @@ function render({ model, el }) {
     }
     const controls = [control(count('ReLUs', { low: 1, high: 20 }, n => place(n, kind(state.values) === 'greedily' ? 'greedily' : 'evenly')), v => v.start.length - 1),
       control(choice('knots placed', [...Object.keys(kinds), 'by hand'].map(k => [k, k]), name => { if (name in kinds) place(last(), name) }), kind), point.el,
-      control(axis('its x', 0), v => v.start[v.point][0]), control(axis('its y', 1), v => v.start[v.point][1]), control(field('learning rate', 'lr'), v => v.lr)]
+      control(axis('its x', 0), v => v.start[v.point][0]), control(axis('its y', 1), v => v.start[v.point][1]), setting('learning rate', 'lr')]
     return { plot: curve, below: [spelled], controls, draw }
   }
 
