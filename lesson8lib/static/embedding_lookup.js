@@ -69,6 +69,7 @@ const STYLE = `
 .x-scroll { max-height: 38rem; overflow: auto; padding: 3px; }
 .x-app.x-app table.x-rows :is(td, th) { width: auto; min-width: 0; height: 23px; padding: 0 .4rem; font-size: 12px; border: 0; color: var(--x-text); background: none; text-align: right; font-weight: 400; white-space: nowrap; }
 .x-app.x-app table.x-rows td.x-cell { min-width: 40px; border: 1px solid var(--x-line); color: var(--x-ink); }
+@media (max-width: 500px) { .x-app.x-app table.x-rows :is(td, th) { padding: 0 .2rem; font-size: 11.5px; } .x-app.x-app table.x-rows td.x-cell { min-width: 34px; } }
 .x-app.x-app table.x-rows thead th { color: var(--x-muted); font-size: 11.5px; }
 .x-app.x-app table.x-rows [tabindex] { cursor: pointer; }
 .x-app.x-app table.x-rows tr.x-chosen :is(th, td) { font-weight: 700; }

@@ -215,7 +215,7 @@ const STYLE = `
 .x-app.x-app table.x-fit-race :is(td, th) { width: auto; min-width: 0; padding: .15rem .45rem; text-align: right; font-size: 13px; border: 0; border-bottom: 1px solid var(--x-line); color: var(--x-text); background: none; }
 .x-app.x-app table.x-fit-race :is(td, th):first-child { text-align: left; white-space: nowrap; }
 .x-app.x-app table.x-fit-race td input { width: 5rem; text-align: right; border: 1px solid var(--x-line); border-radius: .3rem; background: var(--x-soft); margin-left: auto; padding: 0 .3rem; }
-@media (max-width: 500px) { .x-app.x-app table.x-fit-race :is(td, th) { padding: .15rem .2rem; font-size: 12px; } .x-app.x-app table.x-fit-race td input { width: 3.6rem; } }
+@media (max-width: 500px) { .x-app.x-app table.x-fit-race :is(td, th) { padding: .15rem .2rem; font-size: 12px; } .x-app.x-app table.x-fit-race td input { width: 3.1rem; } }
 .x-fit-race svg { width: 26px; height: 8px; margin-right: .35rem; }
 @media (max-width: 500px) { .x-fit-race svg { width: 18px; margin-right: .2rem; } }
 `
