@@ -95,6 +95,7 @@ def test_typing(figures, viewport):
     buttons.first.focus()
     page.keyboard.press('Enter')
     says(page, '“who” has ID 4')
+    assert page.evaluate('document.activeElement.innerText')=='who\nID 4' and buttons.first.get_attribute('aria-pressed')=='true'
     assert it.locator('tr.x-chosen').inner_text().split()==['who', '4', '1', '0.40', '−0.80']
     assert it.locator('tr.x-sum-row').first.inner_text().split()[-2:]==['0.40', '−0.80']
     text = it.get_by_label('text')

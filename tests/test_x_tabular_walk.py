@@ -96,9 +96,9 @@ def bikes(): return on_its_page('tabular_walk')
 def test_the_pages_own_model(js, bikes):
     "The shown Python trains the page's model and predicts the row: float16 changes the third digit at most"
     row = bikes.values['rows'][2]
-    changed = bikes.values | dict(source=2, edited=True, cats=[[9, *row[0][1:]]], conts=[[.5, *row[1][1:]]])
+    changed = bikes.values | dict(source=2, edited=True, cats=[[9, *row[0][1:-1], 0]], conts=[[.5, *row[1][1:]]])
     code, prediction = js("const v = m.tidy(arg); return [m.pythonFor(v), m.compute(v).prediction]", changed)
-    assert max(map(len, code.splitlines()))<=88 and "row['hour'] = 8" in code and "row['temp'] = 0.5" in code
+    assert max(map(len, code.splitlines()))<=88 and "row['hour'] = 8" in code and "row['weather'] = None" in code and "row['temp'] = 0.5" in code
     with contextlib.redirect_stdout(io.StringIO()) as printed: exec(code, {})
     assert abs(float(printed.getvalue().splitlines()[-1].strip('[]'))-prediction)<=.01
 

@@ -121,10 +121,13 @@ function render({ model: anywidget, el }) {
     first.show(v.first)
     second.show(v.second)
     range.show(v.range)
-    tokens.replaceChildren(...r.tokens.map((token, i) => {
-      const id = r.ids[i]
-      return h('button', { type: 'button', class: id ? '' : 'x-unknown', 'aria-pressed': String(id === v.second), onclick: () => { set({ second: id }); later(() => tokens.children[i]?.focus(), 40)() } }, token, h('small', {}, id ? `ID ${id}` : `ID 0, ${v.right_words[0]}`))
-    }))
+    while (tokens.children.length > r.tokens.length) tokens.lastChild.remove()
+    r.tokens.forEach((token, i) => {  // a button that is there stays, with the focus
+      const id = r.ids[i], button = tokens.children[i] ?? tokens.appendChild(h('button', { type: 'button', onclick: () => set({ second: r.ids[i] }) }))
+      button.className = id ? '' : 'x-unknown'
+      button.setAttribute('aria-pressed', String(id === v.second))
+      button.replaceChildren(token, h('small', {}, id ? `ID ${id}` : `ID 0, ${v.right_words[0]}`))
+    })
     lines.forEach((line, i) => {
       line.code.textContent = r.code[i]
       line.el.className = i === v.second ? 'x-chosen' : ''

@@ -115,8 +115,9 @@ function render({ model: anywidget, el }) {
   function rating(value) { const { ratings, row, col } = state.values; set({ ratings: changed(ratings, row, col, value) }) }
   function edit(key, i, j, value) {
     if (!fits(SPEC[key], [[value]]) || r.error) return
-    const { users, items } = state.values, { model } = r, short6 = x => x.map(row => row.map(w => clamp(tidyNumber(w), -99, 99))), all = (before, now) => before.map((row, a) => [...short6([now[a]])[0], ...row.slice(now[a].length)])
-    const start = { users: all(users, model.users), items: all(items, model.items), ...model.userBias && { user_bias: short6([model.userBias]), item_bias: short6([model.itemBias]) } }
+    const { values } = state, { users, items, userBias, itemBias } = r.model
+    const now = (before, x) => before.map((row, a) => row.map((w, f) => clamp(tidyNumber(x[a][f] ?? w), -99, 99)))
+    const start = { users: now(values.users, users), items: now(values.items, items), ...userBias && { user_bias: now(values.user_bias, [userBias]), item_bias: now(values.item_bias, [itemBias]) } }
     set({ ...start, [key]: changed(start[key], i, j, value), steps: 0 })
   }
 
