@@ -23,6 +23,8 @@
   }
   addEventListener('load', scrollable)
   addEventListener('resize', scrollable)
+  const grown = new ResizeObserver(scrollable)  // formulas are set after the page has loaded
+  for (const box of document.querySelectorAll('main .cell-output-display, main .math.display')) grown.observe(box)
   addEventListener('toggle', scrollable, true)
 
   const menu = find('#quarto-sidebar')
