@@ -377,7 +377,7 @@ function render({ model, el }) {
 
   // Points that are dragged, and the sum of ReLUs through them
   function relusView() {
-    const curve = plot(['x', 'y']), last = () => state.values.start.length - 1
+    const curve = plot(['x', state.values.unit || 'y']), last = () => state.values.start.length - 1
     const kinds = { evenly, greedily }, kind = v => Object.keys(kinds).find(name => same(kinds[name](v.x, v.y, v.start.length - 1), v.start)) ?? 'by hand'
     const place = (n, name) => set({ start: kinds[name](state.values.x, state.values.y, n), steps: 0 })
     const pick = event => {
@@ -401,7 +401,7 @@ function render({ model, el }) {
       const kinks = p.slice(0, n).map((m, i) => -p[n + i]/m).filter(k => k >= xs[0] && k <= xs[1]), at = t => r.family.at(p, t)
       const grid = [...Array.from({ length: 121 }, (_, i) => xs[0] + (xs[1] - xs[0])*i/120), ...kinks].sort((a, b) => a - b)
       const handles = v.steps ? kinks.map(k => [k, at(k)]) : v.start
-      curve.draw({ title: v.steps ? 'the data, the curve, and its kinks' : 'the data, and the curve through the knots; drag them', xs, ys, label: `A curve of ${n} ReLUs and ${v.x.length} data points. Arrow keys move knot ${v.point + 1}, page up and down choose another`, marks: (X, Y) => [
+      curve.draw({ title: v.steps ? 'the curve and its kinks' : 'drag the knots of the curve', xs, ys, label: `A curve of ${n} ReLUs and ${v.x.length} data points. Arrow keys move knot ${v.point + 1}, page up and down choose another`, marks: (X, Y) => [
         ...data(v, at, X, Y), line(grid.map(t => [X(t), Y(at(t))]), 'c2'),
         ...handles.map(([k, value], i) => dot(X(k), Y(value), 5, { class: `x-fit-handle${!v.steps && i === v.point ? ' x-fit-chosen' : ''}` }))] })
       point.control.replaceChildren(...v.start.map((_, i) => h('option', { value: i }, `${i + 1} of ${v.start.length}`)))
