@@ -171,13 +171,8 @@ function render({ model, el }) {
     if (to) move(...to)
   }
   function mark(row, col, ink) {
-    const x = r.x.map(line => [...line])
-    for (let i = -1; i < 2; i++) for (let j = -1; j < 2; j++) if (x[row + i]?.[col + j] !== undefined) {
-      const strength = i || j ? (i && j ? .25 : .6) : 1
-      x[row + i][col + j] = ink ? Math.max(x[row + i][col + j], strength) : 0
-    }
-    r.x = x
-    set({ drawn: pack(x) })
+    r.x = stamp(r.x, row, col, ink)
+    set({ drawn: pack(r.x) })
   }
   const second3 = () => [state.values.second.length, state.values.second[0].length]
   const input = heatmap('image', {

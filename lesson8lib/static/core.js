@@ -13,6 +13,13 @@ function h(tag, attributes = {}, ...children) {
   el.append(...children.flat().filter(child => child !== null))
   return el
 }
+const SVG = new DOMParser().parseFromString('<svg></svg>', 'text/html').querySelector('svg').namespaceURI  // so that no address stands in a script
+function svg(tag, attributes = {}, ...children) {  // the same for a drawing
+  const el = document.createElementNS(SVG, tag)
+  for (const [name, value] of Object.entries(attributes)) el.setAttribute(name, value)
+  el.append(...children)
+  return el
+}
 
 // A control with its label before it; `change` gets the new value
 const labeled = (label, control) => h('label', { class: 'x-field' }, h('span', {}, label), control)
@@ -31,6 +38,20 @@ function toggle(label, change) {
   const input = h('input', { type: 'checkbox', onchange: () => change(input.checked) })
   return { el: h('label', { class: 'x-field x-check' }, input, h('span', {}, label)), control: input, show: value => { input.checked = value } }
 }
+function search(label, titles, change) {  // one of many names: `change` gets its index
+  const id = `x-names-${Math.random().toString(36).slice(2)}`, known = new Set(titles)
+  const input = h('input', { type: 'search', list: id, autocomplete: 'off', class: 'x-search' }), list = h('datalist', { id }, titles.map(value => h('option', { value })))
+  const take = index => { if (index >= 0) { change(index); input.value = titles[index]; input.select() } }
+  input.addEventListener('input', () => { if (known.has(input.value)) take(titles.indexOf(input.value)) })
+  input.addEventListener('keydown', event => {  // Enter takes the first that contains what was typed
+    const text = input.value.trim().toLowerCase()
+    if (event.key === 'Enter' && text) take(titles.findIndex(title => title.toLowerCase().includes(text)))
+  })
+  let now = ''
+  input.addEventListener('blur', () => { input.value = now })
+  const show = index => { now = titles[index] ?? ''; if (document.activeElement !== input) input.value = now }
+  return { el: h('span', {}, labeled(label, input), list), control: input, show }
+}
 
 // ---- Numbers
 const clamp = (x, low, high) => Math.min(high, Math.max(low, x))
@@ -38,7 +59,16 @@ const nearZero = (x, digits) => Math.abs(x) < .5*10**-digits ? 0 : x
 const fmt = (x, digits = 2) => nearZero(x, digits).toFixed(digits).replace('-', '−')
 const short = (x, digits = 4) => String(Number(nearZero(x, digits).toFixed(digits))).replace('-', '−')  // no zeros at the end
 const readNumber = text => { const s = text.trim().replace(/[−–]/g, '-').replace(',', '.'); return s === '' ? NaN : Number(s) }
+const quoted = text => text.includes("'") ? `"${text.replaceAll('"', '\\"')}"` : `'${text}'`  // of text
 const python = x => Array.isArray(x) ? `[${x.map(python).join(', ')}]` : Number.isInteger(x) ? `${x}.` : String(x)  // of floating-point numbers
+function wrapped(items, indent) {  // a list over several lines of at most 88 columns
+  const lines = ['']
+  for (const item of items) {
+    if (indent + lines.at(-1).length + item.length > 84) lines.push('')
+    lines[lines.length - 1] += `${item}, `
+  }
+  return lines.map(line => line.trimEnd()).join('\n' + ' '.repeat(indent))
+}
 
 // ---- Images as text, "28x28:…": one byte a pixel, in base64
 function pack(rows) {
@@ -53,6 +83,38 @@ function unpack(text) {
 function isImage(text) {
   try { const x = unpack(text); return x.length > 0 && x[0].length > 0 && x.flat().every(Number.isFinite) } catch { return false }
 }
+function stamp(rows, row, col, ink) {  // an image with one touch of a soft pen, or of an eraser
+  const strength = (i, j) => i && j ? .25 : i || j ? .6 : 1
+  return rows.map((line, y) => Math.abs(y - row) > 1 ? line : line.map((x, c) => Math.abs(c - col) > 1 ? x : ink ? Math.max(x, strength(y - row, c - col)) : 0))
+}
+
+// ---- Arrays as text, "f16:5x300x50:…": little-endian numbers of 16 or 32 bits, in base64
+function half(bits) {  // a float16 from its bits
+  const exponent = bits >> 10 & 31, fraction = bits & 1023
+  if (exponent === 31) return NaN
+  return (bits & 32768 ? -1 : 1)*(exponent ? 2**(exponent - 25)*(1024 + fraction) : 2**-24*fraction)
+}
+const unpacked = new Map()  // an explorable's own data stay the same while its reader plays
+function unpackNumbers(text) {  // nested arrays, shared by all who ask
+  if (!unpacked.has(text)) unpacked.set(text, readArray(text))
+  return unpacked.get(text)
+}
+function readArray(text) {
+  const [, bits, shape, data] = /^f(16|32):(\d+(?:x\d+)*):(.*)$/.exec(text), size = bits/8, sizes = shape.split('x').map(Number)
+  const view = new DataView(Uint8Array.from(atob(data), c => c.charCodeAt(0)).buffer)
+  if (view.byteLength !== size*sizes.reduce((a, b) => a*b)) throw new RangeError('Another number of bytes')
+  const at = i => {
+    const x = size === 2 ? half(view.getUint16(2*i, true)) : view.getFloat32(4*i, true)
+    if (!Number.isFinite(x)) throw new RangeError('A number that is not finite')
+    return x
+  }
+  const nest = ([n, ...rest], first) => {
+    const step = rest.reduce((a, b) => a*b, 1)
+    return Array.from({ length: n }, (_, i) => rest.length ? nest(rest, first + i*step) : at(first + i))
+  }
+  return nest(sizes, 0)
+}
+function isArray(text) { try { unpackNumbers(text); return true } catch { return false } }
 
 // ---- State: an object with the keys of SPEC. What does not fit (an edited address) is replaced by what was there
 function fits(spec, value) {
@@ -62,6 +124,8 @@ function fits(spec, value) {
   if (spec.choices) return spec.choices.includes(value)
   if (spec.kind === 'image') return value === '' || isImage(value)
   if (spec.kind === 'images') return value.every(isImage)
+  if (spec.kind === 'array') return isArray(value)
+  if (spec.pattern) return value.every(text => new RegExp(spec.pattern).test(text))
   if (spec.kind === 'matrix') return value.length >= 1 && value.length <= spec.size && value.every(row => Array.isArray(row) && row.length === value[0].length &&
     row.length >= 1 && row.length <= spec.size && row.every(inRange))
   return true
@@ -110,7 +174,7 @@ function decode(spec, text) {
   if (typeof spec.value === 'boolean') return { 0: false, 1: true }[text] ?? null
   if (typeof spec.value === 'number') return text === '' ? NaN : Number(text)
   if (spec.kind === 'matrix') return text.split(';').map(row => row.split(',').map(x => x === '' ? NaN : Number(x)))
-  return Array.isArray(spec.value) ? text.split(';') : text
+  return Array.isArray(spec.value) ? (text === '' ? [] : text.split(';')) : text
 }
 const inAddress = () => new URLSearchParams(location.hash.slice(1).replaceAll('+', '%2B'))
 function fromAddress(id, spec) {
@@ -203,6 +267,7 @@ const CSS = `
 .x-app input[type=number] { width: 4.2rem; }
 .x-app input[type=checkbox] { min-height: 0; width: 1.1rem; height: 1.1rem; accent-color: var(--x-focus); }
 .x-app button { cursor: pointer; }
+.x-app button:disabled { cursor: default; opacity: .5; }
 .x-app button[aria-pressed=true] { border-color: var(--x-focus); box-shadow: inset 0 0 0 1px var(--x-focus); }
 .x-app :is(button, select, input, pre, [tabindex]):focus-visible { outline: 3px solid var(--x-focus); outline-offset: 1px; }
 .x-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: .8rem; align-items: end; }
@@ -221,6 +286,30 @@ const CSS = `
 .x-app.x-app .x-small :is(td, td input) { font-size: 10.5px; }
 @media (max-width: 500px) { .x-app.x-app table:not(.x-small) td { width: 29px; min-width: 29px; }
 .x-app.x-app table:not(.x-small) :is(td, td input) { font-size: 11px; } .x-sum, .x-term { gap: .2rem; } .x-op { font-size: 1rem; } }
+.x-app.x-app .x-list { width: 100%; }
+.x-app.x-app .x-list caption { text-align: left; font-size: .8rem; color: var(--x-muted); caption-side: top; padding: 0 0 .2rem; }
+.x-app.x-app .x-list :is(th, td) { width: 1%; min-width: 0; white-space: nowrap; height: auto; padding: .1rem .4rem; border: 0; border-bottom: 1px solid var(--x-line); font-size: .8rem; text-align: right; color: var(--x-text); background: none; }
+.x-app.x-app .x-list th { font-weight: 600; vertical-align: bottom; white-space: normal; }
+.x-app.x-app .x-list :is(th, td):first-child { text-align: left; width: auto; white-space: normal; }
+.x-app.x-app .x-list tr.x-chosen td { background: var(--x-soft); font-weight: 700; }
+.x-app .x-list td button { width: 100%; font-size: inherit; text-align: left; border-color: transparent; background: none; padding: .1rem .2rem; min-height: 1.75rem; text-decoration: underline dotted; text-underline-offset: .2em; }
+.x-list td button:hover { border-color: var(--x-line); }
+@media (max-width: 500px) { .x-app.x-app .x-list :is(th, td) { padding: .1rem .2rem; font-size: .72rem; } }
+.x-app input.x-search { width: 17rem; max-width: 74vw; }
+.x-points { margin: 0; }
+.x-points svg { display: block; width: 100%; touch-action: pan-y; border: 1px solid var(--x-line); cursor: crosshair; }
+.x-points svg:focus-visible { outline: 3px solid var(--x-focus); outline-offset: 1px; }
+.x-points text { font-size: 12px; fill: var(--x-text); }
+.x-points text.x-name { fill: var(--x-ink); stroke: var(--x-zero); stroke-width: 3px; paint-order: stroke; stroke-linejoin: round; }
+.x-points text.x-strong { font-weight: 700; }
+.x-points text.x-faint { fill: var(--x-muted); font-size: 11px; }
+.x-points .x-fit { stroke: var(--x-c2); stroke-width: 2; }
+.x-points .x-grid { stroke: var(--x-line); stroke-opacity: .35; }
+.x-points .x-dot:not([fill]) { fill: var(--x-line); fill-opacity: .55; }
+.x-points .x-dot[fill] { stroke: var(--x-line); stroke-width: .75; }
+.x-points .x-hit { fill: var(--x-c1); fill-opacity: .85; }
+.x-points .x-near { fill: none; stroke: var(--x-c2); stroke-width: 2.5; }
+.x-points .x-here { fill: var(--x-focus); stroke: var(--x-zero); stroke-width: 2; }
 .x-wide { overflow-x: auto; margin: .6rem 0; padding: 3px; max-width: 100%; }
 .x-app.x-app .x-marked { outline: 3px solid var(--x-focus); outline-offset: -3px; }
 .x-app.x-app .x-ringed { font-weight: 700; text-decoration: underline; }
@@ -356,6 +445,100 @@ function numbers(title, { edit = null, focus = null, frameClass = '' } = {}) {
     }))
   }
   return { el: h('div', { class: frameClass }, caption, table), draw, cells: () => cells }
+}
+
+// ---- Lists and points, each with a name
+const plain = title => { const name = title.replace(/ \(\d{4}\)$/, ''); return name.length > 26 ? `${name.slice(0, 25)}…` : name }  // a film's, without its year
+// A table under headings; the first column is a button that picks its row, and keeps the focus while the table changes
+function listing(title, heads, pick) {
+  const body = h('tbody'), caption = h('caption', {}, title)
+  const row = i => h('tr', {}, heads.map((_, j) => h('td', {}, j || !pick ? null : h('button', { type: 'button', onclick: () => pick(i) }))))
+  const draw = (rows, { heading = title, chosen = () => false } = {}) => {  // of texts and elements
+    caption.textContent = heading
+    while (body.rows.length < rows.length) body.append(row(body.rows.length))
+    while (body.rows.length > rows.length) body.lastChild.remove()
+    rows.forEach((cells, i) => {
+      body.rows[i].classList.toggle('x-chosen', chosen(i))
+      cells.forEach((content, j) => { (body.rows[i].cells[j].querySelector('button') ?? body.rows[i].cells[j]).replaceChildren(content) })
+    })
+  }
+  const table = h('table', { class: 'x-list' }, caption, h('thead', {}, h('tr', {}, heads.map(head => h('th', { scope: 'col' }, head)))), body)
+  return { el: h('div', { class: 'x-wide' }, table), draw }
+}
+
+function ticks(low, high) {  // round numbers, four to nine of them
+  const rough = (high - low)/5 || 1, unit = 10**Math.floor(Math.log10(rough)), step = unit*[1, 2, 5, 10].find(k => k*unit >= rough)
+  return Array.from({ length: Math.floor(high/step) - Math.ceil(low/step) + 1 }, (_, i) => (Math.ceil(low/step) + i)*step)
+}
+// Points in the plane. Mouse, pen and touch pick the nearest, the arrow keys the next one in their direction
+function pointPlot(label, pick, redraw) {
+  const board = svg('svg', { role: 'application', tabindex: 0 }), hover = svg('text', { class: 'x-name' })
+  let shown = { at: [], names: [], chosen: 0, width: 0 }
+  const nearest = event => {
+    const box = board.getBoundingClientRect(), away = shown.at.map(([x, y]) => (x - event.clientX + box.left)**2 + (y - event.clientY + box.top)**2)
+    return away.indexOf(Math.min(...away))
+  }
+  board.addEventListener('pointerdown', event => { board.setPointerCapture(event.pointerId); if (shown.at.length) pick(nearest(event)) })
+  board.addEventListener('pointermove', event => {
+    if (!shown.at.length) return
+    const i = nearest(event), [x, y] = shown.at[i], end = x > shown.width/2
+    if (event.buttons) pick(i)
+    hover.textContent = event.pointerType === 'mouse' ? shown.names[i] : ''
+    for (const [name, value] of [['x', x + (end ? -9 : 9)], ['y', y - 9], ['text-anchor', end ? 'end' : 'start']]) hover.setAttribute(name, value)
+  })
+  board.addEventListener('pointerleave', () => { hover.textContent = '' })
+  board.addEventListener('keydown', event => {
+    const move = event.ctrlKey || event.metaKey || event.altKey ? null : MOVES[event.key], from = shown.at[shown.chosen]
+    if (!move || !move.every(Number.isFinite) || !from) return
+    event.preventDefault()
+    const cost = shown.at.map(([x, y]) => {
+      const ahead = (x - from[0])*move[1] + (y - from[1])*move[0], aside = Math.abs((x - from[0])*move[0]) + Math.abs((y - from[1])*move[1])
+      return ahead > .5 ? ahead + 2*aside : Infinity
+    })
+    const best = Math.min(...cost)
+    if (best < Infinity) pick(cost.indexOf(best))
+  })
+  const observer = new ResizeObserver(() => { if (Math.round(board.clientWidth) !== shown.width) redraw() })
+  observer.observe(board)
+  // points: [x, y, class, radius, color?]; rings: [index, class]; labels: [index, text, class], first come first served; lines: [x, y, x, y, class]; bounds: [[low, high], [low, high]], else those of the points
+  const draw = ({ points, names, rings = [], labels = [], chosen, titles: [across, up], lines = [], bounds, describe }) => {
+    const width = Math.round(board.clientWidth) || 600, height = Math.round(clamp(width*.68, 300, 460)), edge = { left: 54, right: 14, top: 12, bottom: 40 }
+    const [[x0, x1], [y0, y1]] = [0, 1].map(k => {
+      const [low, high] = bounds?.[k] ?? [Math.min, Math.max].map(f => f(...points.map(p => p[k]))), room = (high - low)*.04 || 1
+      return [low - room, high + room]
+    })
+    const px = x => edge.left + (x - x0)/(x1 - x0)*(width - edge.left - edge.right), py = y => height - edge.bottom - (y - y0)/(y1 - y0)*(height - edge.top - edge.bottom)
+    const at = points.map(([x, y]) => [px(x), py(y)]), text = (x, y, string, more = {}) => svg('text', { x, y, ...more }, string)
+    const line = (a, b, c, d, name) => svg('line', { x1: a, y1: b, x2: c, y2: d, class: name })
+    const tick = v => short(v, 3)
+    const parts = [
+      ...ticks(x0, x1).flatMap(v => [line(px(v), edge.top, px(v), height - edge.bottom, 'x-grid'), text(px(v), height - edge.bottom + 15, tick(v), { 'text-anchor': 'middle' })]),
+      ...ticks(y0, y1).flatMap(v => [line(edge.left, py(v), width - edge.right, py(v), 'x-grid'), text(edge.left - 6, py(v) + 4, tick(v), { 'text-anchor': 'end' })]),
+      text((edge.left + width)/2, height - 6, across, { 'text-anchor': 'middle' }), text(0, 0, up, { 'text-anchor': 'middle', transform: `translate(13 ${(height - edge.bottom)/2}) rotate(-90)` }),
+      ...lines.map(([a, b, c, d, name]) => line(px(a), py(b), px(c), py(d), name)),
+      ...points.map(([, , name, r, fill], i) => svg('circle', { cx: at[i][0], cy: at[i][1], r, class: name, ...fill ? { fill } : {} })),
+      ...rings.map(([i, name]) => svg('circle', { cx: at[i][0], cy: at[i][1], r: (points[i][3] ?? 4) + 4, class: name })),
+    ]
+    const ringed = rings.map(([i]) => [at[i][0] - 7, at[i][1] - 7, at[i][0] + 7, at[i][1] + 7]), taken = []
+    for (const [i, string, kind] of labels) {
+      const [x, y] = at[i], wide = string.length*(kind === 'x-strong' ? 6.9 : 6.4), others = kind === 'x-strong' ? taken : [...taken, ...ringed]
+      const free = ([a, b, c, d]) => a > edge.left && c < width - 2 && b > 2 && d < height - edge.bottom && !others.some(t => a < t[2] && c > t[0] && b < t[3] && d > t[1])
+      const spots = [['start', x + 11, y + 4], ['end', x - 11, y + 4], ['middle', x, y - 11], ['middle', x, y + 20]].map(([anchor, tx, ty]) => {
+        const left = tx - (anchor === 'end' ? wide : anchor === 'middle' ? wide/2 : 0)
+        return [anchor, tx, ty, [left, ty - 11, left + wide, ty + 3]]
+      })
+      const spot = spots.find(s => free(s[3]))
+      if (!spot) continue
+      taken.push(spot[3])
+      parts.push(text(spot[1], spot[2], string, { 'text-anchor': spot[0], class: `x-name ${kind}` }))
+    }
+    board.setAttribute('viewBox', `0 0 ${width} ${height}`)
+    board.setAttribute('aria-label', `${label}. ${describe}`)
+    board.replaceChildren(...parts, hover)
+    shown = { at, names, chosen, width: Math.round(board.clientWidth) }
+    hover.textContent = ''
+  }
+  return { el: h('figure', { class: 'x-points' }, board), draw, stop: () => observer.disconnect() }
 }
 
 // ---- The read-out, and the code that does the same
