@@ -179,13 +179,6 @@ export function pythonFor(v) {
 }
 
 // ---- Plots
-const SVG = new DOMParser().parseFromString('<svg>', 'text/html').body.firstChild.namespaceURI
-function s(tag, attributes = {}, ...children) {
-  const el = document.createElementNS(SVG, tag)
-  for (const [name, value] of Object.entries(attributes)) el.setAttribute(name, value)
-  el.append(...children)
-  return el
-}
 const STYLE = `
 .x-fit-plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: .8rem; }
 .x-fit-plots figure { margin: 0; min-width: 0; }
@@ -220,32 +213,26 @@ const STYLE = `
 @media (max-width: 500px) { .x-fit-race svg { width: 18px; margin-right: .2rem; } }
 `
 const INK = ['c1', 'c2', 'c3', 'c4'], DASH = ['none', '7 3', '2 3', '9 3 2 3']
-function roundNumbers(low, high, n = 5) {
-  const raw = (high - low)/n, power = 10**Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].find(m => m*power >= raw)*power
-  const found = []
-  for (let t = Math.ceil(low/step)*step; t <= high + step*1e-9; t += step) found.push(tidyNumber(t))
-  return found
-}
 function powers(low, high) {  // of 10, between 10**low and 10**high; where these are few, 2 and 5 times them, too
   const whole = Array.from({ length: Math.floor(high) - Math.floor(low) + 1 }, (_, i) => Math.floor(low) + i), every = Math.ceil(whole.length/6)
   return whole.filter(e => e%every === 0).flatMap(e => (high - low < 2.5 ? [1, 2, 5] : [1]).map(m => m*10**e)).filter(t => t >= 10**low && t <= 10**high)
 }
 const WIDTH = 340, HEIGHT = 215, LEFT = 50, RIGHT = 8, TOP = 6, BOTTOM = 34
 function plot(labels) {
-  const area = s('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img' }), caption = h('figcaption')
+  const area = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img' }), caption = h('figcaption')
   const self = { el: h('figure', {}, caption, area), area }
   // `marks` gets the scales from data to the picture, and gives elements, cut off at the frame
   self.draw = ({ title, label, xs, ys, log = false, marks }) => {
     const to = log ? v => Math.log10(Math.max(v, 1e-30)) : v => v, [low, high] = ys.map(to)
     const width = WIDTH - LEFT - RIGHT, height = HEIGHT - TOP - BOTTOM
     const X = v => clamp((v - xs[0])/(xs[1] - xs[0]), -9, 9)*width, Y = v => (1 - clamp((to(v) - low)/(high - low), -9, 9))*height
-    const text = (x, y, anchor, words) => s('text', { x, y, 'text-anchor': anchor }, words), grid = (x1, y1, x2, y2) => s('line', { x1, y1, x2, y2, class: 'x-fit-grid' })
-    const across = roundNumbers(...xs).map(t => [LEFT + X(t), short(t)])
-    const up = (log ? powers(low, high) : roundNumbers(low, high)).map(t => [TOP + Y(t), log && (t < .01 || t > 1e4) ? t.toExponential(0).replace('e+', 'e') : short(t)])
+    const text = (x, y, anchor, words) => svg('text', { x, y, 'text-anchor': anchor }, words), grid = (x1, y1, x2, y2) => svg('line', { x1, y1, x2, y2, class: 'x-fit-grid' })
+    const across = ticks(...xs).map(t => [LEFT + X(t), short(t)])
+    const up = (log ? powers(low, high) : ticks(low, high)).map(t => [TOP + Y(t), log && (t < .01 || t > 1e4) ? t.toExponential(0).replace('e+', 'e') : short(t)])
     area.replaceChildren(...across.flatMap(([x, words]) => [grid(x, TOP, x, HEIGHT - BOTTOM), text(x, HEIGHT - BOTTOM + 13, 'middle', words)]),
       ...up.flatMap(([y, words]) => [grid(LEFT, y, WIDTH - RIGHT, y), text(LEFT - 5, y + 4, 'end', words.replace('-', '−'))]),
-      text(LEFT + width/2, HEIGHT - 5, 'middle', labels[0]), s('text', { transform: `translate(9 ${TOP + height/2}) rotate(-90)`, 'text-anchor': 'middle' }, labels[1]),
-      s('svg', { x: LEFT, y: TOP, width, height, viewBox: `0 0 ${width} ${height}`, style: 'overflow: hidden' }, ...marks(X, Y)))
+      text(LEFT + width/2, HEIGHT - 5, 'middle', labels[0]), svg('text', { transform: `translate(9 ${TOP + height/2}) rotate(-90)`, 'text-anchor': 'middle' }, labels[1]),
+      svg('svg', { x: LEFT, y: TOP, width, height, viewBox: `0 0 ${width} ${height}`, style: 'overflow: hidden' }, ...marks(X, Y)))
     Object.assign(self, { xs, ys, X: v => LEFT + X(v), Y: v => TOP + Y(v) })
     area.setAttribute('aria-label', label)
     caption.textContent = title
@@ -256,8 +243,8 @@ function plot(labels) {
   }
   return self
 }
-const line = (points, ink, dash = 'none') => s('polyline', { points: points.map(p => p.map(v => v.toFixed(1)).join()).join(' '), class: 'x-fit-line', style: `stroke: var(--x-${ink}); stroke-dasharray: ${dash}` })
-const dot = (x, y, r, more) => s('circle', { cx: x, cy: y, r, ...more })
+const line = (points, ink, dash = 'none') => svg('polyline', { points: points.map(p => p.map(v => v.toFixed(1)).join()).join(' '), class: 'x-fit-line', style: `stroke: var(--x-${ink}); stroke-dasharray: ${dash}` })
+const dot = (x, y, r, more) => svg('circle', { cx: x, cy: y, r, ...more })
 function big(x) {  // a number of any size
   const size = Math.abs(x)
   if (!Number.isFinite(x)) return 'infinite'
@@ -269,7 +256,7 @@ const signed = x => x < 0 || !Number.isFinite(x) ? big(x) : `+${big(x)}`
 const span = (values, room = .08) => { const low = Math.min(...values), high = Math.max(...values), more = (high - low || 1)*room; return [low - more, high + more] }
 
 // The data, and the error of each point
-const data = (v, at, X, Y) => v.x.flatMap((t, i) => [s('line', { x1: X(t), x2: X(t), y1: Y(v.y[i]), y2: Y(at(t)), class: 'x-fit-error' }), dot(X(t), Y(v.y[i]), 3, { class: 'x-fit-data' })])
+const data = (v, at, X, Y) => v.x.flatMap((t, i) => [svg('line', { x1: X(t), x2: X(t), y1: Y(v.y[i]), y2: Y(at(t)), class: 'x-fit-error' }), dot(X(t), Y(v.y[i]), 3, { class: 'x-fit-data' })])
 
 // ---- The page
 const TITLES = { quadratic: 'Fit a quadratic by hand and by gradient descent', optimizers: 'Four optimizers on one loss', relus: 'Fit a curve with ReLUs' }
@@ -337,7 +324,7 @@ function render({ model, el }) {
   function optimizersView() {
     const map = plot(['intercept', 'slope']), cells = NAMES.map(() => [1, 2, 3].map(() => h('td')))
     const inputs = NAMES.map((name, k) => box(x => { if (fits(SPEC.rates, [[x]])) set({ rates: [state.values.rates[0].map((rate, i) => i === k ? x : rate)] }) }, { 'aria-label': `learning rate of ${name}` }))
-    const sample = k => s('svg', { viewBox: '0 0 26 8', 'aria-hidden': 'true' }, line([[0, 4], [26, 4]], INK[k], DASH[k]))
+    const sample = k => svg('svg', { viewBox: '0 0 26 8', 'aria-hidden': 'true' }, line([[0, 4], [26, 4]], INK[k], DASH[k]))
     const table = h('table', { class: 'x-fit-race' }, h('thead', {}, h('tr', {}, ['optimizer', 'learning rate', 'MSE', 'slope', 'intercept'].map(text => h('th', { scope: 'col' }, text)))),
       h('tbody', {}, NAMES.map((name, k) => h('tr', {}, h('th', { scope: 'row' }, sample(k), name), h('td', {}, inputs[k].control), cells[k]))))
     const begin = (slope, intercept) => set({ start: [[tidyNumber(clamp(slope, -1000, 1000)), tidyNumber(clamp(intercept, -1000, 1000))]] })
@@ -356,9 +343,9 @@ function render({ model, el }) {
         return [best[0] + t*d[0], best[1] + t*d[1]]
       })
       map.draw({ title: 'lines of equal loss; drag the start', xs, ys, label: `Paths of four optimizers over intercept and slope, from slope ${big(slope)} and intercept ${big(intercept)}. Arrow keys move the start`, marks: (X, Y) => [
-        ...[.0005, .0035, .01, .022, .043, .1, .2, .4].map(f => s('polygon', { points: level(Math.max(start, 1e-9)*f).map(([a, b]) => `${X(b).toFixed(1)},${Y(a).toFixed(1)}`).join(' '), class: 'x-fit-level' })),
+        ...[.0005, .0035, .01, .022, .043, .1, .2, .4].map(f => svg('polygon', { points: level(Math.max(start, 1e-9)*f).map(([a, b]) => `${X(b).toFixed(1)},${Y(a).toFixed(1)}`).join(' '), class: 'x-fit-level' })),
         ...r.runs.map((run, k) => line(run.path.filter(p => p.every(Number.isFinite)).map(([a, b]) => [X(b), Y(a)]), INK[k], DASH[k])),
-        s('text', { x: X(best[1]), y: Y(best[0]) + 6, 'text-anchor': 'middle', style: 'font-size: 20px; fill: var(--x-ink)' }, '★'),
+        svg('text', { x: X(best[1]), y: Y(best[0]) + 6, 'text-anchor': 'middle', style: 'font-size: 20px; fill: var(--x-ink)' }, '★'),
         ...r.runs.filter(run => run.path.at(-1).every(Number.isFinite)).map(run => run.path.at(-1)).map(([a, b], k) => dot(X(b), Y(a), 4.5, { style: `fill: var(--x-${INK[k]})` })),
         dot(X(intercept), Y(slope), 6, { class: 'x-fit-handle' })] })
       NAMES.forEach((_, k) => {

@@ -26,10 +26,7 @@ const SPEC = {
 const EPS = 1e-5  // PyTorch's, of batch normalization
 export function unpackHalf(text) {  // float16 in base64
   const bytes = atob(text)
-  return Float64Array.from({ length: bytes.length/2 }, (_, i) => {
-    const bits = bytes.charCodeAt(2*i) + 256*bytes.charCodeAt(2*i + 1), sign = bits & 0x8000 ? -1 : 1, power = bits >> 10 & 31, fraction = bits & 1023
-    return sign*(power ? (1 + fraction/1024)*2**(power - 15) : fraction*2**-24)
-  })
+  return Float64Array.from({ length: bytes.length/2 }, (_, i) => half(bytes.charCodeAt(2*i) + 256*bytes.charCodeAt(2*i + 1)))
 }
 // The weights in the order of the model's `state_dict`: embeddings, batch norm of the numbers, hidden layers, last layer
 export function unpackModel({ weights, vocabs, dims, cont_names, layers }) {
@@ -53,10 +50,10 @@ export function forward(model, cats, scaled) {
   }
   return { embedded, numbers, input, hidden, prediction: dot(model.last.weight, hidden.at(-1)?.out ?? input) + model.last.bias }
 }
-let unpacked = { weights: null }  // the last model, as long as its weights are the same
+let latest = { weights: null }  // the last model, as long as its weights are the same
 function modelOf(v) {
-  if (unpacked.weights !== v.weights) unpacked = { weights: v.weights, model: unpackModel(v) }
-  return unpacked.model
+  if (latest.weights !== v.weights) latest = { weights: v.weights, model: unpackModel(v) }
+  return latest.model
 }
 const scale = (v, conts) => conts.map((x, k) => (x - v.means[k])/v.stds[k])
 export function compute(v) {
