@@ -38,13 +38,13 @@ def _source(name:str)->str: return (_STATIC/f'{name}.js').read_text(encoding='ut
 
 def explorable_names()->list[str]: # to be passed to `Explorable`
     "Names of all explorables"
-    files = (file.name.partition('.') for file in _STATIC.iterdir())
-    return sorted(name for name,_,ending in files if ending=='js' and '\nconst SPEC' in _source(name))
+    names = (file.name.removesuffix('.js') for file in _STATIC.iterdir() if file.suffix=='.js')
+    return sorted(name for name in names if '\nconst SPEC' in _source(name))
 
 def _module(name:str)->str:
-    "Source of an ES module that imports nothing: the shared helpers, then the explorable"
+    "Source of an ES module that imports nothing, without lines of comments"
     shared = 'core', *re.findall(r'^// uses (\w+)\.js$', _source(name), re.M)
-    return '\n'.join(map(_source, [*shared, name]))
+    return re.sub(r'^ *//.*\n', '', '\n'.join(map(_source, [*shared, name])), flags=re.M)
 
 def _spec(name:str)->dict[str, dict]:
     "The state that an explorable has: for each key its default, and what it may be"
@@ -169,7 +169,8 @@ def _widget(name:str, data:dict, values:dict):
     try: import anywidget, traitlets
     except ModuleNotFoundError as e:
         raise ImportError("a live widget needs anywidget: pip install 'lesson8lib[widgets]'") from e
-    traits = {key: traitlets.Dict(x).tag(sync=True) for key,x in (('data', data), ('values', values))}
+    state = dict(data=data, values=values)
+    traits = {key: traitlets.Dict(part).tag(sync=True) for key,part in state.items()}
     body = dict(_esm=_module(name), **traits)
     return type('ExplorableWidget', (anywidget.AnyWidget,), body)()
 
