@@ -38,8 +38,8 @@ def _source(name:str)->str: return (_STATIC/f'{name}.js').read_text(encoding='ut
 
 def explorable_names()->list[str]: # to be passed to `Explorable`
     "Names of all explorables"
-    names = (file.name.removesuffix('.js') for file in _STATIC.iterdir() if file.suffix=='.js')
-    return sorted(name for name in names if '\nconst SPEC' in _source(name))
+    scripts = (file.name[:-3] for file in _STATIC.iterdir() if file.name.endswith('.js'))
+    return sorted(name for name in scripts if '\nconst SPEC' in _source(name))
 
 def _module(name:str)->str:
     "Source of an ES module that imports nothing, without lines of comments"

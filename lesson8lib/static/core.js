@@ -47,13 +47,9 @@ const short = (x, digits = 4) => String(Number(nearZero(x, digits).toFixed(digit
 const readNumber = text => { const s = text.trim().replace(/[−–]/g, '-').replace(',', '.'); return s === '' ? NaN : Number(s) }
 const quoted = text => text.includes("'") ? `"${text.replaceAll('"', '\\"')}"` : `'${text}'`  // of text
 const python = x => Array.isArray(x) ? `[${x.map(python).join(', ')}]` : Number.isInteger(x) ? `${x}.` : String(x)  // of floating-point numbers
-function wrapped(items, indent) {  // a list over several lines of at most 88 columns
-  const lines = ['']
-  for (const item of items) {
-    if (indent + lines.at(-1).length + item.length > 84) lines.push('')
-    lines[lines.length - 1] += `${item}, `
-  }
-  return lines.map(line => line.trimEnd()).join('\n' + ' '.repeat(indent))
+function ticks(low, high) {  // round numbers, four to nine of them
+  const rough = (high - low)/5 || 1, unit = 10**Math.floor(Math.log10(rough)), step = unit*[1, 2, 5, 10].find(k => k*unit >= rough)
+  return Array.from({ length: Math.floor(high/step) - Math.ceil(low/step) + 1 }, (_, i) => (Math.ceil(low/step) + i)*step)
 }
 
 // ---- Images as text, "28x28:…": one byte a pixel, in base64

@@ -41,6 +41,14 @@ function search(label, titles, change) {  // one of many names: `change` gets it
   return { el: h('span', {}, labeled(label, input), list), control: input, show }
 }
 
+function wrapped(items, indent) {  // a list over several lines of at most 88 columns
+  const lines = ['']
+  for (const item of items) {
+    if (indent + lines.at(-1).length + item.length > 84) lines.push('')
+    lines[lines.length - 1] += `${item}, `
+  }
+  return lines.map(line => line.trimEnd()).join('\n' + ' '.repeat(indent))
+}
 const plain = title => { const name = title.replace(/ \(\d{4}\)$/, ''); return name.length > 26 ? `${name.slice(0, 25)}…` : name }  // a film's, without its year
 // A table under headings; the first column is a button that picks its row, and keeps the focus while the table changes
 function listing(title, heads, pick) {
@@ -59,10 +67,6 @@ function listing(title, heads, pick) {
   return { el: h('div', { class: 'x-wide' }, table), draw }
 }
 
-function ticks(low, high) {  // round numbers, four to nine of them
-  const rough = (high - low)/5 || 1, unit = 10**Math.floor(Math.log10(rough)), step = unit*[1, 2, 5, 10].find(k => k*unit >= rough)
-  return Array.from({ length: Math.floor(high/step) - Math.ceil(low/step) + 1 }, (_, i) => (Math.ceil(low/step) + i)*step)
-}
 // Points in the plane. Mouse, pen and touch pick the nearest, the arrow keys the next one in their direction
 function pointPlot(label, pick, redraw) {
   const board = svg('svg', { role: 'application', tabindex: 0 }), hover = svg('text', { class: 'x-name' })
