@@ -48,7 +48,7 @@ def test_a_wrong_answer_is_found():
 
 
 def test_there_are_eight_questions_for_each_lesson():
-    assert {part['page'] for part in BANK}=={page(nb) for nb in lessons(ROOT)} - {'checks', 'data', 'show', 'files'} and len({part['page'] for part in BANK})==len(BANK)
+    assert {part['page'] for part in BANK}=={page(nb) for nb in lessons(ROOT)} - {'checks', 'data', 'show', 'files', 'explorables'} and len({part['page'] for part in BANK})==len(BANK)
     for part in BANK:
         kinds = [q['kind'] for q in part['questions']]
         assert len(kinds)>=8 and set(kinds)==set(quiz.KINDS), part['page']
