@@ -27,13 +27,26 @@ function choice(label, options, change) {  // options: [[value, text], …]
   const select = h('select', { onchange: () => change(select.value) }, options.map(([value, text]) => h('option', { value }, text)))
   return { el: labeled(label, select), control: select, show: value => { select.value = value } }
 }
-function count(label, spec, change) {  // an integer within its range
-  const input = h('input', { type: 'number', min: spec.low, max: spec.high, step: 1 })
-  input.addEventListener('input', () => { if (input.value !== '' && input.checkValidity()) change(Number(input.value)) })
-  input.addEventListener('blur', () => { input.value = input.dataset.now })
-  const show = value => { input.dataset.now = value; if (document.activeElement !== input || input.checkValidity()) input.value = value }
-  return { el: labeled(label, input), control: input, show }
+// A box for a number. What does not fit is said beside it, and gone when the focus leaves
+function numberBox(label, { low = -Infinity, high = Infinity, real = false }, change, attributes) {
+  const input = h('input', attributes), wrong = h('span', { class: 'x-wrong', role: 'alert' })
+  const what = `${real ? 'a number' : 'an integer'}${Number.isFinite(low) && Number.isFinite(high) ? ` from ${short(low)} to ${short(high)}` : ''}`
+  const fits = x => Number.isFinite(x) && x >= low && x <= high && (real || Number.isInteger(x))
+  const tell = text => { wrong.textContent = text; input.setAttribute('aria-invalid', String(Boolean(text))) }
+  input.addEventListener('input', () => {
+    const x = readNumber(input.value), right = fits(x)
+    tell(right || input.value.trim() === '' ? '' : what)
+    if (right) change(x)
+  })
+  input.addEventListener('blur', () => { input.value = input.dataset.now; input.setAttribute('aria-invalid', 'false') })
+  const show = value => {
+    input.dataset.now = real ? short(value, 6) : value
+    if (document.activeElement !== input || fits(readNumber(input.value)) && readNumber(input.value) !== value) input.value = input.dataset.now
+  }
+  return { el: h('span', { class: 'x-field' }, labeled(label, input), wrong), control: input, show }
 }
+const count = (label, spec, change) => numberBox(label, spec, change, { type: 'number', min: spec.low, max: spec.high, step: 1 })  // an integer within its range
+const real = (label, spec, change) => numberBox(label, { ...spec, real: true }, change, { type: 'text', inputmode: 'decimal', autocomplete: 'off', size: 7 })
 function toggle(label, change) {
   const input = h('input', { type: 'checkbox', onchange: () => change(input.checked) })
   return { el: h('label', { class: 'x-field x-check' }, input, h('span', {}, label)), control: input, show: value => { input.checked = value } }
@@ -60,6 +73,7 @@ function pack(rows) {
 function unpack(text) {
   const [, height, width, data] = /^(\d+)x(\d+):(.*)$/.exec(text)
   const bytes = atob(data)
+  if (bytes.length !== height*width) throw new RangeError('Another number of pixels')
   return Array.from({ length: Number(height) }, (_, i) => Array.from({ length: Number(width) }, (_, j) => bytes.charCodeAt(i*width + j)/255))
 }
 function isImage(text) {
@@ -68,6 +82,12 @@ function isImage(text) {
 function stamp(rows, row, col, ink) {  // an image with one touch of a soft pen, or of an eraser
   const strength = (i, j) => i && j ? .25 : i || j ? .6 : 1
   return rows.map((line, y) => Math.abs(y - row) > 1 ? line : line.map((x, c) => Math.abs(c - col) > 1 ? x : ink ? Math.max(x, strength(y - row, c - col)) : 0))
+}
+
+function stroke(rows, from, to, ink) {  // all touches on the way between two pixels
+  const steps = Math.max(1, ...to.map((v, axis) => Math.abs(v - from[axis])))
+  for (let t = 1; t <= steps; t++) rows = stamp(rows, ...to.map((end, axis) => Math.round(from[axis] + (end - from[axis])*t/steps)), ink)
+  return rows
 }
 
 // ---- Arrays as text, "f16:5x300x50:…": little-endian numbers of 16 or 32 bits, in base64
@@ -202,7 +222,10 @@ function mount(name, spec, render) {
   el.setAttribute('data-mounted', '')
   const place = h('div')
   el.append(place)
-  render({ model, el: place })
+  try { render({ model, el: place }) } catch (error) {  // the still picture stays
+    place.replaceChildren('This figure could not start.')
+    throw error
+  }
   el.querySelector('.x-still')?.remove()
   const read = () => {
     const found = fromAddress(id, spec)
@@ -252,6 +275,7 @@ const CSS = `
 .x-app p { margin: .45rem 0; }
 .x-row { display: flex; flex-wrap: wrap; gap: .5rem .9rem; align-items: end; margin: 0 0 .6rem; }
 .x-field { display: inline-flex; flex-direction: column; gap: .1rem; font-size: .8rem; color: var(--x-muted); }
+.x-wrong:not(:empty) { color: var(--x-c1); font-weight: 600; max-width: 9rem; }
 .x-field.x-check { flex-direction: row; gap: .4rem; align-items: center; min-height: 2rem; color: var(--x-text); }
 .x-app button, .x-app select, .x-app input { font: inherit; font-size: .85rem; color: var(--x-text); background: var(--x-soft); border: 1px solid var(--x-line); border-radius: .3rem; min-height: 2rem; padding: .1rem .5rem; margin: 0; }
 .x-app input[type=number] { width: 4.2rem; }
@@ -319,20 +343,46 @@ function theme(root, redraw) {  // colors as [r, g, b], read anew when the page 
 const rgb = c => `rgb(${c.join(' ')})`
 const calm = () => matchMedia('(prefers-reduced-motion: reduce)').matches
 
+// ---- Pointing: a mouse or a pen acts at once; a finger when it taps or moves sideways, since up and down it scrolls the page.
+// Where `hold(event)` says so, for a handle, a finger drags in all directions
+function pointing(el, act, hold = () => false) {
+  let waits = null
+  el.addEventListener('touchstart', event => { if (hold(event.touches[0])) event.preventDefault() }, { passive: false })
+  el.addEventListener('pointerdown', event => {
+    waits = event.pointerType === 'touch' && !hold(event) ? event : null
+    if (waits) return
+    el.setPointerCapture(event.pointerId)
+    act(event)
+  })
+  el.addEventListener('pointermove', event => {
+    if (!event.buttons || (waits && Math.abs(event.clientX - waits.clientX) < 8)) return
+    if (waits) act(waits)
+    waits = null
+    act(event)
+  })
+  el.addEventListener('pointerup', () => { if (waits) act(waits); waits = null })
+  el.addEventListener('pointercancel', () => { waits = null })
+}
+
 // ---- Pictures of matrices
-// A canvas in a figure. `point(row, col, event)` for mouse, pen and touch; `key(event)` for the keyboard
-function heatmap(title, { point, key, frameClass = '' }) {
+// A canvas in a figure. `point(row, col, event, fresh)` for mouse, pen and touch: `fresh` where a line that is drawn begins; `key(event)` for the keyboard;
+// `hold(row, col)`: what a finger can drag
+function heatmap(title, { point, key, hold = () => false, frameClass = '' }) {
   const canvas = h('canvas'), caption = h('figcaption', {}, title)
   canvas.setAttribute('role', 'application')
   canvas.tabIndex = 0
-  const small = document.createElement('canvas')
-  let rows = 1, cols = 1
-  const at = event => {
+  const small = document.createElement('canvas'), drawn = () => canvas.classList.contains('x-drawing')
+  let rows = 1, cols = 1, away = true
+  const cell = event => {
     const box = canvas.getBoundingClientRect()
-    point(clamp(Math.floor((event.clientY - box.top - 1)/(box.height - 2)*rows), 0, rows - 1), clamp(Math.floor((event.clientX - box.left - 1)/(box.width - 2)*cols), 0, cols - 1), event)
+    return [Math.floor((event.clientY - box.top - 1)/(box.height - 2)*rows), Math.floor((event.clientX - box.left - 1)/(box.width - 2)*cols)]
   }
-  canvas.addEventListener('pointerdown', event => { canvas.setPointerCapture(event.pointerId); at(event) })
-  canvas.addEventListener('pointermove', event => { if (event.buttons) at(event) })
+  const at = event => {
+    const [row, col] = cell(event), outside = row < 0 || row >= rows || col < 0 || col >= cols
+    if (!(outside && drawn())) point(clamp(row, 0, rows - 1), clamp(col, 0, cols - 1), event, away || event.type === 'pointerdown')
+    away = outside
+  }
+  pointing(canvas, at, event => drawn() || hold(...cell(event)))
   canvas.addEventListener('keydown', key)
   const el = h('figure', { class: `x-map ${frameClass}` }, caption, canvas)
   // frames: [row, col, height, width, dashed?] in cells; unused: the same, hatched
@@ -367,7 +417,8 @@ function heatmap(title, { point, key, frameClass = '' }) {
     }
     for (const [i, j, height, width, dashed] of frames) {
       pen.setLineDash(dashed ? [8, 6] : [])
-      for (const [color, line] of dashed ? [['line', 2]] : [['zero', 9], ['focus', 5]]) {
+      const thin = Math.min(1, Math.max(s, height*s)/28)  // a frame does not cover a small cell
+      for (const [color, line] of dashed ? [['line', 2]] : [['zero', 9*thin], ['focus', 5*thin]]) {
         pen.strokeStyle = rgb(colors[color])
         pen.lineWidth = line
         pen.strokeRect(j*s, i*s, width*s, height*s)
@@ -386,7 +437,7 @@ function numbers(title, { edit = null, focus = null, frameClass = '' } = {}) {
   let cells = []
   const build = (rows, cols) => {
     cells = Array.from({ length: rows }, (_, i) => Array.from({ length: cols }, (_, j) => {
-      if (!edit) return h('td', focus ? { onpointerdown: event => event.currentTarget.focus(), onpointerenter: () => focus(i, j) } : {})
+      if (!edit) return h('td', focus ? { onclick: event => event.currentTarget.focus(), onpointerenter: event => { if (event.pointerType === 'mouse') focus(i, j) } } : {})
       const input = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-label': `${title}, row ${i + 1}, column ${j + 1}` })
       input.addEventListener('input', () => { const x = readNumber(input.value); if (Number.isFinite(x)) edit(i, j, x) })
       input.addEventListener('focus', () => { input.value = input.dataset.number })  // where a cell shows a letter
@@ -404,7 +455,11 @@ function numbers(title, { edit = null, focus = null, frameClass = '' } = {}) {
       const cell = cells[i][j], back = color(v, i, j)
       cell.style.background = rgb(back)
       cell.style.color = rgb(on(back))
-      if (!edit) { cell.textContent = format(v, i, j); return }
+      if (!edit) {
+        cell.textContent = format(v, i, j)
+        if (focus) cell.setAttribute('aria-label', `${title}, row ${i + 1}, column ${j + 1}: ${cell.textContent}`)
+        return
+      }
       const input = cell.firstChild, focused = document.activeElement === input
       Object.assign(input.dataset, { now: format(v, i, j), number: short(v) })
       if (!focused || readNumber(input.value) !== v) input.value = focused ? input.dataset.number : input.dataset.now

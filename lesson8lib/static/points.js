@@ -29,16 +29,19 @@ const POINTS_STYLE = `
 function search(label, titles, change) {  // one of many names: `change` gets its index
   const id = `x-names-${Math.random().toString(36).slice(2)}`, known = new Set(titles)
   const input = h('input', { type: 'search', list: id, autocomplete: 'off', class: 'x-search' }), list = h('datalist', { id }, titles.map(value => h('option', { value })))
+  const wrong = h('span', { class: 'x-wrong', role: 'alert' })
   const take = index => { if (index >= 0) { change(index); input.value = titles[index]; input.select() } }
-  input.addEventListener('input', () => { if (known.has(input.value)) take(titles.indexOf(input.value)) })
+  input.addEventListener('input', () => { wrong.textContent = ''; if (known.has(input.value)) take(titles.indexOf(input.value)) })
   input.addEventListener('keydown', event => {  // Enter takes the first that contains what was typed
-    const text = input.value.trim().toLowerCase()
-    if (event.key === 'Enter' && text) take(titles.findIndex(title => title.toLowerCase().includes(text)))
+    const text = input.value.trim(), first = titles.findIndex(title => title.toLowerCase().includes(text.toLowerCase()))
+    if (event.key !== 'Enter' || !text) return
+    if (first < 0) wrong.textContent = `No match for “${text}”.`
+    take(first)
   })
   let now = ''
   input.addEventListener('blur', () => { input.value = now })
   const show = index => { now = titles[index] ?? ''; if (document.activeElement !== input) input.value = now }
-  return { el: h('span', {}, labeled(label, input), list), control: input, show }
+  return { el: h('span', { class: 'x-field' }, labeled(label, input), wrong, list), control: input, show }
 }
 
 function wrapped(items, indent) {  // a list over several lines of at most 88 columns
@@ -75,11 +78,10 @@ function pointPlot(label, pick, redraw) {
     const box = board.getBoundingClientRect(), away = shown.at.map(([x, y]) => (x - event.clientX + box.left)**2 + (y - event.clientY + box.top)**2)
     return away.indexOf(Math.min(...away))
   }
-  board.addEventListener('pointerdown', event => { board.setPointerCapture(event.pointerId); if (shown.at.length) pick(nearest(event)) })
+  pointing(board, event => { if (shown.at.length) pick(nearest(event)) })
   board.addEventListener('pointermove', event => {
     if (!shown.at.length) return
     const i = nearest(event), [x, y] = shown.at[i], end = x > shown.width/2
-    if (event.buttons) pick(i)
     hover.textContent = event.pointerType === 'mouse' ? shown.names[i] : ''
     for (const [name, value] of [['x', x + (end ? -9 : 9)], ['y', y - 9], ['text-anchor', end ? 'end' : 'start']]) hover.setAttribute(name, value)
   })
