@@ -81,7 +81,7 @@ def test_shown_python_gives_what_is_shown(js, seed):
 WORDS = ['#na#', 'has', 'seen', 'the', 'who', 'wind']
 def poem(**more):
     values = [[i/10, -i/5] for i in range(6)]
-    return Explorable('embedding_lookup', 'A poem.', **dict(left_words=WORDS, right_words=WORDS, left_kind='word nearby', right_kind='word', left=values, right=values,
+    return Explorable('embedding_lookup', 'A poem.', **dict(left_words=WORDS, right_words=WORDS, left_kind='word nearby', right_kind='word', of='co-occurrences', left=values, right=values,
         left_bias=[0]*6, right_bias=[.1]*6, text='Who has seen the moon?', first=3, second=5) | more)
 
 @pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['1280', '390'])
@@ -89,7 +89,7 @@ def test_typing(figures, viewport):
     "What is typed is split, numbered and looked up; a word is chosen by its button, in the matrix by arrow keys, and from the list"
     page = figures(poem(), viewport=viewport)
     it = app(page)
-    says(page, 'Not in the vocabulary: “moon”; ID 0. “wind” has ID 5: row 5 of the embedding, 0.50, −1.00. Predicted rating for “the” and “wind”: 0.85.')
+    says(page, 'Not in the vocabulary, so ID 0: “moon”. “wind” has ID 5; its embedding vector is row 5 of the matrix: 0.50, −1.00. Predicted co-occurrences of “the” and “wind”: 0.85.')
     buttons = it.locator('.x-tokens button')
     assert buttons.all_inner_texts()==['who\nID 4', 'has\nID 1', 'seen\nID 2', 'the\nID 3', 'moon\nID 0, #na#']
     buttons.first.focus()
@@ -100,7 +100,7 @@ def test_typing(figures, viewport):
     assert it.locator('tr.x-sum-row').first.inner_text().split()[-2:]==['0.40', '−0.80']
     text = it.get_by_label('text')
     text.fill('THE wind’s wind')
-    says(page, 'Not in the vocabulary: “wind\'s”; ID 0. “wind” has ID 5')
+    says(page, 'Not in the vocabulary, so ID 0: “wind\'s”. “wind” has ID 5')
     hash_is(page, "hash.includes('embedding_lookup.text=THE')")
     it.locator('tbody td[tabindex="0"]').focus()
     page.keyboard.press('End')
@@ -108,7 +108,7 @@ def test_typing(figures, viewport):
     says(page, '“has” has ID 1')
     it.get_by_label('word nearby').select_option('5')
     it.get_by_label('sigmoid').check()
-    says(page, 'Predicted rating for “wind” and “has”: 3.')
+    says(page, 'Predicted co-occurrences of “wind” and “has”: 3.')
     hash_is(page, "hash.includes('embedding_lookup.first=5') && hash.includes('embedding_lookup.range=1')")
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1
     address = page.evaluate('location.hash')
@@ -125,7 +125,7 @@ def test_mouse_and_touch(figures):
     page = figures(Explorable('embedding_lookup', 'Users and films.'), viewport=PHONE, has_touch=True, is_mobile=True)
     assert not app(page).get_by_label('text').is_visible()
     app(page).locator('tbody tr').nth(2).tap()
-    says(page, '“Casablanca” has ID 2: row 2 of the embedding, −1.00, −0.30, 0.90. Predicted rating for “Ann” and “Casablanca”: 2.01.')
+    says(page, '“Casablanca” has ID 2; its embedding vector is row 2 of the matrix: −1.00, −0.30, 0.90. Predicted rating for “Ann” and “Casablanca”: 2.01.')
     app(page).get_by_label('user').select_option('2')
     says(page, 'for “Dan” and “Casablanca”: 4.67.')
     assert not figures.wrong

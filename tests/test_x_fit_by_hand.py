@@ -46,7 +46,7 @@ def computed(js, values):
     return js("""return arg.map(v => { const r = m.compute(m.tidy(v)); return r.error ?? [r.runs.map(run => [run.path, run.losses, run.next]), r.p] })""", values)
 
 def test_quadratic(js):
-    "The path, the losses and the next step are those of `gradient_descent`, with and without clearing"
+    "The path, the losses and the next step are those of `gradient_descent`, with and without zeroing the gradients"
     cases, refused = list(states(220, 'quadratic', 0)), 0
     for v, got in zip(cases, computed(js, cases), strict=True):
         x, y = double(v['x']), double(v['y'])
@@ -181,7 +181,7 @@ def test_steps_of_the_quadratic(figures, viewport):
     it.get_by_label('step', exact=True).fill('10')
     says(page, 'the MAE is 1.19, 1.23 lower than at step 0.')
     it.get_by_label('learning rate').fill('0.01')
-    it.get_by_label('clear the gradient after each step').uncheck()
+    it.get_by_label('zero the gradients after each step').uncheck()
     says(page, 'the MAE is 1.46')
     hash_is(page, "hash.includes('fit_by_hand.steps=10') && hash.includes('fit_by_hand.lr=0.01') && hash.includes('fit_by_hand.zero=0')")
     it.get_by_label('a', exact=True).focus()
@@ -190,11 +190,11 @@ def test_steps_of_the_quadratic(figures, viewport):
     hash_is(page, "!hash.includes('steps')")
     it.get_by_role('button', name='Back to step 0').click()
     it.get_by_label('loss').select_option('MSE')
-    it.get_by_label('clear the gradient after each step').check()
+    it.get_by_label('zero the gradients after each step').check()
     it.get_by_label('step', exact=True).fill('200')
     it.get_by_label('learning rate').fill('0.25')
     page.wait_for_function("/the MSE is \\d.\\de\\d+, \\S+ higher than at step 0/.test(document.querySelector('.x-says').textContent)")
-    assert 'The largest curvature of this MSE is 9.03: with a learning rate above 2/9.03 = 0.222 it diverges.' in it.locator('.x-facts').inner_text()
+    assert 'The largest curvature of this MSE is 9.03: gradient descent diverges at learning rates above 2/9.03 = 0.22.' in it.locator('.x-facts').inner_text()
     it.get_by_label('learning rate').fill('0')
     says(page, '`lr` must be a finite number greater than 0, got 0')
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1
@@ -214,7 +214,7 @@ def test_optimizers_on_a_page(figures):
     page = figures(line_page(steps=500))
     it, area = app(page), app(page).locator('figure svg[tabindex]')
     says(page, 'Step 500: the MSE is 221.')
-    says(page, 'Adam is lowest.')
+    says(page, 'Adam’s is the lowest.')
     drag(page, area, (.4, .5), (.7, .3))
     hash_is(page, r"/fit_by_hand.start=2.\d+,2\d.\d+/.test(hash)")
     area.focus()
@@ -224,7 +224,7 @@ def test_optimizers_on_a_page(figures):
     it.get_by_label('standardize x').check()
     it.get_by_label('learning rate of SGD').fill('0.5')
     it.get_by_label('step', exact=True).fill('1')
-    page.wait_for_function("/Step 1: the MSE is 0.00 with SGD, .*SGD is lowest/.test(document.querySelector('.x-says').textContent) || /Step 1: the MSE is \\de−\\d+ with SGD/.test(document.querySelector('.x-says').textContent) || document.querySelector('.x-fit-race td:nth-child(3)').textContent.includes('e')")
+    page.wait_for_function("/Step 1: the MSE is 0.00 with SGD, .*SGD’s is the lowest/.test(document.querySelector('.x-says').textContent) || /Step 1: the MSE is \\de−\\d+ with SGD/.test(document.querySelector('.x-says').textContent) || document.querySelector('.x-fit-race td:nth-child(3)').textContent.includes('e')")
     it.get_by_label('β₂ of Adam').fill('1')
     says(page, '`betas` must be a finite number in [0, 1), got 1')
     assert not figures.wrong
@@ -237,15 +237,15 @@ def test_points_of_relus(figures):
     area.focus()
     for key in ('PageDown', 'ArrowUp', 'ArrowRight'): page.keyboard.press(key)
     hash_is(page, r"hash.includes('fit_by_hand.point=1') && /start=0,0;2.0\d+,1.0\d+;4,0/.test(hash)")
-    for axis in ('its x', 'its y'):
+    for axis in ('knot x', 'knot y'):
         it.get_by_label(axis).fill('3')
         page.keyboard.press('Enter')
     says(page, 'the largest error is 1.00')
-    it.get_by_label('knots placed').select_option('greedily')
+    it.get_by_label('knot placement').select_option('greedily')
     hash_is(page, "hash.includes('start=0,0;3,3;4,0')")
     it.get_by_role('spinbutton', name='ReLUs').fill('4')
     says(page, 'Step 0: 4 ReLUs have an RMSE of 0.00')
-    it.get_by_label('knots placed').select_option('evenly')
+    it.get_by_label('knot placement').select_option('evenly')
     it.get_by_role('spinbutton', name='ReLUs').fill('1')
     it.get_by_role('button', name='Step', exact=True).click()
     says(page, 'Step 1: 1 ReLU has')

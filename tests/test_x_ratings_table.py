@@ -80,7 +80,7 @@ def cell(page, i, j): return app(page).locator('tbody tr').nth(i).locator('td[ar
 def test_keyboard(figures, viewport):
     "Arrow keys choose a pair, digits rate it; a factor that is typed changes its row at once"
     page = figures(Explorable('ratings_table', 'A table.'), viewport=viewport)
-    says(page, 'Step 0: the RMSE of 3 ratings is 0.195. Ann, Alien: predicted 4.93, rated 5, error −0.07.')
+    says(page, 'Step 0: the RMSE on 3 ratings is 0.195. Ann, Alien: predicted 4.93, rated 5, error −0.07.')
     assert '0.90·1.00 + 0.80·0.60 + (−0.50)·(−0.10) + 0.20 + 3.30 = 4.93' in app(page).locator('.x-spelled').inner_text()
     cell(page, 0, 0).focus()
     for key in ('ArrowRight', 'ArrowDown', 'ArrowLeft'): page.keyboard.press(key)
@@ -89,14 +89,14 @@ def test_keyboard(figures, viewport):
     says(page, 'Dan, Alien: predicted 2.09, rated 3, error −0.91')
     hash_is(page, "hash.includes('ratings_table.ratings=5,2;3,5') && hash.includes('ratings_table.row=1')")
     page.keyboard.press('Delete')
-    says(page, 'the RMSE of 3 ratings')
-    app(page).get_by_label('Dan, factor 3').focus()
+    says(page, 'the RMSE on 3 ratings')
+    app(page).get_by_label('Dan, factor 2').focus()
     page.keyboard.press('Control+a')
     page.keyboard.type('-1,5')
     says(page, 'predicted 2.33')
     hash_is(page, "hash.includes('users=0.9,0.8,-0.5;-0.7,-0.2,-1.5')")
     page.keyboard.press('ArrowLeft')
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')")=='Dan, factor 2'
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')")=='Dan, factor 1'
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1
     assert not figures.wrong
 
@@ -104,14 +104,14 @@ def test_steps_on_a_page(figures):
     page = figures(Explorable('ratings_table', 'A table.'), reduced_motion='no-preference')
     it = app(page)
     it.get_by_role('button', name='Step', exact=True).click()
-    page.wait_for_function("/Step 1: the RMSE of 3 ratings is 0.1\\d\\d, at step 0 it was 0.195/.test(document.querySelector('.x-says').textContent)")
+    page.wait_for_function("/Step 1: the RMSE on 3 ratings is 0.1\\d\\d \\(0.195 at step 0\\)/.test(document.querySelector('.x-says').textContent)")
     it.get_by_role('button', name='Run').click()
     says(page, 'Step 5: ')
     assert page.locator('.x-says').get_attribute('aria-live')=='off'
     it.get_by_role('button', name='Pause').click()
     it.get_by_label('Ann, bias').fill('0')  # starts anew from here
     says(page, 'Step 0: ')
-    it.get_by_label('factors').fill('1')
+    it.get_by_label('latent factors').fill('1')
     it.get_by_label('biases').uncheck()
     says(page, 'Ann, Alien: predicted 0.9')
     it.get_by_label('sigmoid').check()
@@ -129,7 +129,7 @@ def test_mouse_and_touch(figures):
     page = figures(Explorable('ratings_table', 'A table.'), viewport=PHONE, has_touch=True, is_mobile=True)
     cell(page, 1, 0).tap()
     says(page, 'Dan, Alien: ')
-    app(page).get_by_label('rating of this pair').select_option('2')
+    app(page).get_by_label('rating of the selected pair').select_option('2')
     says(page, 'Dan, Alien: predicted 2.09, rated 2, error 0.09')
     assert not figures.wrong
 

@@ -133,7 +133,7 @@ def test_a_change(figures, bikes, viewport):
     assert not figures.wrong
 
 def test_units(figures, bikes):
-    "A unit by mouse, by arrow keys and by touch: its sum, ReLU and batch norm are spelled out"
+    "A unit by mouse, by arrow keys and by touch: its sum, ReLU and batch normalization are spelled out"
     page = figures(bikes)
     spelled = lambda text, page: page.wait_for_function('text => document.querySelector(".x-spelled").textContent.includes(text)', arg=text)
     spelled('Unit 1 of layer 1, 32 weights times 32 inputs:', page)

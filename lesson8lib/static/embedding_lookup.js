@@ -66,18 +66,18 @@ const STYLE = `
 .x-app .x-tokens .x-unknown { border-style: dashed; }
 .x-lookup { display: grid; grid-template-columns: minmax(0, auto) minmax(0, 1fr); gap: .5rem 1.6rem; align-items: start; }
 @media (max-width: 640px) { .x-lookup { grid-template-columns: minmax(0, 1fr); } }
-.x-scroll { max-height: 38rem; overflow: auto; padding: 3px; }
+.x-scroll { max-height: 40rem; overflow: auto; padding: 3px; }
 .x-app.x-app table.x-rows :is(td, th) { width: auto; min-width: 0; height: 23px; padding: 0 .4rem; font-size: 12px; border: 0; color: var(--x-text); background: none; text-align: right; font-weight: 400; white-space: nowrap; }
 .x-app.x-app table.x-rows td.x-cell { min-width: 40px; border: 1px solid var(--x-line); color: var(--x-ink); }
 @media (max-width: 500px) { .x-app.x-app table.x-rows :is(td, th) { padding: 0 .2rem; font-size: 11.5px; } .x-app.x-app table.x-rows td.x-cell { min-width: 34px; } }
-.x-app.x-app table.x-rows thead th { color: var(--x-muted); font-size: 11.5px; }
+.x-app.x-app table.x-rows thead th { color: var(--x-muted); font-size: 11.5px; white-space: normal; }
 .x-app.x-app table.x-rows [tabindex] { cursor: pointer; }
 .x-app.x-app table.x-rows tr.x-chosen :is(th, td) { font-weight: 700; }
 .x-app.x-app table.x-rows tr.x-chosen td.x-cell { box-shadow: inset 0 2px var(--x-focus), inset 0 -2px var(--x-focus); }
 .x-app.x-app table.x-rows tr.x-sum-row td { border-top: 2px solid var(--x-ink); }
 `
 function render({ model: anywidget, el }) {
-  const root = frame(el, 'From a word to the row of an embedding')
+  const root = frame(el, 'From a word to its embedding vector')
   root.append(h('style', {}, STYLE))
   const look = theme(root, () => state.draw()), state = store(anywidget, SPEC, tidy, draw), set = changes => state.set(changes)
   let r = compute(state.values), built = '', lines = []
@@ -102,7 +102,7 @@ function render({ model: anywidget, el }) {
     lines = v.right_words.map((_, i) => ({ code: h('td'), el: h('tr', { onpointerdown: () => set({ second: i }) }) }))
     lines.forEach((line, i) => line.el.append(names[i], h('td', {}, String(i)), line.code, ...v.right[i].map(cell)))
     const sum = h('tr', { class: 'x-sum-row' })
-    const head = h('tr', {}, [v.right_kind, 'ID', 'one-hot', ...v.right[0].map((_, f) => `f ${f + 1}`)].map(words => h('th', { scope: 'col' }, words)))
+    const head = h('tr', {}, [v.right_kind, 'ID', 'one-hot', ...v.right[0].map((_, f) => `factor ${f}`)].map(words => h('th', { scope: 'col' }, words)))
     matrix.replaceChildren(h('table', { class: 'x-rows' }, h('thead', {}, head), h('tbody', {}, lines.map(line => line.el), sum)))
     roving(names.map(td => [td]), i => set({ second: i }))
     lines.sum = sum
@@ -133,15 +133,15 @@ function render({ model: anywidget, el }) {
       line.el.className = i === v.second ? 'x-chosen' : ''
     })
     lines.sum.replaceChildren(h('td', { colspan: 3 }, 'one-hot @ embedding'), ...r.row.map(cell))
-    lookupTitle.textContent = `the embedding, ${v.right.length} × ${v.right[0].length}: row ${v.second} is “${v.right_words[v.second]}”`
+    lookupTitle.textContent = `embedding matrix, ${v.right.length} × ${v.right[0].length}: row ${v.second} belongs to “${v.right_words[v.second]}”`
     const [left, right] = [v.left_words[v.first], v.right_words[v.second]], [leftBias, rightBias] = [v.left_bias[v.first], v.right_bias[v.second]], factor = x => fmt(x).startsWith('−') ? `(${fmt(x)})` : fmt(x)
     dotTitle.textContent = `the prediction for “${left}” and “${right}”`
     const row = (label, x, className) => h('tr', { class: className ?? '' }, h('th', { scope: 'row' }, label), x.map(cell))
     dots.replaceChildren(h('table', { class: 'x-rows' }, h('tbody', {}, row(left, r.a), row(right, r.b), row('products', r.products, 'x-sum-row'))))
     spelled.replaceChildren(...[`dot product: ${r.products.map(factor).join(' + ')} = ${fmt(r.dot)}`, `with both biases: ${fmt(r.dot)} + ${factor(leftBias)} + ${factor(rightBias)} = ${fmt(r.z)}`,
-      ...v.range ? [`in the range: ${v.low} + ${v.high - v.low}·sigmoid(${fmt(r.z)}) = ${fmt(r.prediction)}`] : []].map(line => h('span', {}, line)))
+      ...v.range ? [`scaled to the range: ${v.low} + ${v.high - v.low}·sigmoid(${fmt(r.z)}) = ${fmt(r.prediction)}`] : []].map(line => h('span', {}, line)))
     const unknown = r.tokens.filter((_, i) => !r.ids[i])
-    read.say(`${unknown.length ? `Not in the vocabulary: ${unknown.map(word => `“${word}”`).join(', ')}; ID 0. ` : ''}“${right}” has ID ${v.second}: row ${v.second} of the embedding, ${r.b.map(x => fmt(x)).join(', ')}. Predicted ${v.of} for “${left}” and “${right}”: ${fmt(r.prediction)}.`)
+    read.say(`${unknown.length ? `Not in the vocabulary, so ID 0: ${unknown.map(word => `“${word}”`).join(', ')}. ` : ''}“${right}” has ID ${v.second}; its embedding vector is row ${v.second} of the matrix: ${r.b.map(x => fmt(x)).join(', ')}. Predicted ${v.of} ${isText(v) ? 'of' : 'for'} “${left}” and “${right}”: ${fmt(r.prediction)}.`)
     code.draw()
   }
   look.start()

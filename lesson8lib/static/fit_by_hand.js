@@ -133,7 +133,7 @@ export function compute(v) {
     const start = v.part === 'relus' ? throughPoints(v.start) : v.start[0]
     check(v)
     const run = (rule, lr, more = {}) => descend(family, v.part === 'quadratic' ? v.loss : 'MSE', start, x, v.y, rule, { ...options, lr, ...more }, v.steps)
-    // without clearing, the gradients add up: momentum 1
+    // without zeroing, the gradients add up: momentum 1
     const runs = v.part === 'optimizers' ? NAMES.map((name, k) => run(name, v.rates[0][k])) : [v.part === 'relus' ? run('Adam', v.lr) : run(v.zero ? 'SGD' : 'momentum', v.lr, { momentum: 1 })]
     return { family, x, runs, p: runs[0].path.at(-1), error: null }
   } catch (error) {
@@ -298,7 +298,7 @@ function render({ model, el }) {
     const draw = v => {
       const { losses, gradient, next } = r.runs[0], at = t => r.family.at(r.p, t), xs = span(v.x), ys = span([...v.y, 0], .1)
       const grid = Array.from({ length: 81 }, (_, i) => xs[0] + (xs[1] - xs[0])*i/80)
-      curve.draw({ title: 'the data, the curve and its errors', xs, ys, label: `${v.x.length} points, and the curve ${big(r.p[0])}·x² + ${big(r.p[1])}·x + ${big(r.p[2])}`, marks: (X, Y) => [
+      curve.draw({ title: 'data, curve and errors', xs, ys, label: `${v.x.length} points, and the curve ${big(r.p[0])}·x² + ${big(r.p[1])}·x + ${big(r.p[2])}`, marks: (X, Y) => [
         ...data(v, at, X, Y), line(grid.map(t => [X(t), Y(at(t))]), 'c2')] })
       rows.forEach((row, k) => {
         const place = p => clamp((p - low)/(high - low), 0, 1)*100, from = place(r.p[k]), to = place(r.p[k] + next[k]/v.lr)
@@ -310,13 +310,13 @@ function render({ model, el }) {
         Object.assign(row.arrow.style, { left: `${Math.min(from, to)}%`, width: `${Math.abs(to - from)}%`, display: next[k] ? '' : 'none' })
       })
       const now = losses.at(-1), change = now - losses[0]
-      read.say(`Step ${v.steps}: a = ${big(r.p[0])}, b = ${big(r.p[1])}, c = ${big(r.p[2])}; the ${v.loss} is ${big(now)}${v.steps ? `, ${Math.abs(change) < 5e-5 ? 'as' : `${big(Math.abs(change))} ${change < 0 ? 'lower' : 'higher'} than`} at step 0` : ''}.`, Boolean(timer))
+      read.say(`Step ${v.steps}: a = ${big(r.p[0])}, b = ${big(r.p[1])}, c = ${big(r.p[2])}; the ${v.loss} is ${big(now)}${v.steps ? `, ${Math.abs(change) < 5e-5 ? 'the same as' : `${big(Math.abs(change))} ${change < 0 ? 'lower' : 'higher'} than`} at step 0` : ''}.`, Boolean(timer))
       const limit = steepest(curvatures(r.family, v.x))
-      facts.textContent = `Red arrows: ${v.zero ? 'the gradient' : 'the sum of all gradients so far, which is never cleared,'} with the opposite sign. The next step goes ${v.lr} times as far.`
-        + (v.loss === 'MSE' ? ` The largest curvature of this MSE is ${big(limit)}: with a learning rate above 2/${big(limit)} = ${fmt(2/limit, 3)} it diverges.` : '')
+      facts.textContent = `Red arrows: ${v.zero ? 'the negative gradient' : 'the negative sum of all gradients so far, which are never zeroed'}. The next step is ${v.lr} times as long.`
+        + (v.loss === 'MSE' ? ` The largest curvature of this MSE is ${big(limit)}: gradient descent diverges at learning rates above 2/${big(limit)} = ${big(2/limit)}.` : '')
       drawHistory(v, [losses], v.loss)
     }
-    const controls = [control(choice('loss', ['MAE', 'MSE'].map(l => [l, l]), loss => set({ loss })), v => v.loss), setting('learning rate', 'lr'), control(toggle('clear the gradient after each step', zero => set({ zero })), v => v.zero)]
+    const controls = [control(choice('loss', ['MAE', 'MSE'].map(l => [l, l]), loss => set({ loss })), v => v.loss), setting('learning rate', 'lr'), control(toggle('zero the gradients after each step', zero => set({ zero })), v => v.zero)]
     return { plot: curve, below: [h('div', { class: 'x-fit-params' }, rows.flatMap(row => row.el))], controls, draw }
   }
 
@@ -342,7 +342,7 @@ function render({ model, el }) {
         const d = [Math.sin(i*Math.PI/36)*(ys[1] - ys[0]), Math.cos(i*Math.PI/36)*(xs[1] - xs[0])], q = sum(d.map((a, k) => a*sum(d.map((b, j) => matrix[k][j]*b))))/2, t = Math.sqrt(height/q)
         return [best[0] + t*d[0], best[1] + t*d[1]]
       })
-      map.draw({ title: 'lines of equal loss; drag the start', xs, ys, label: `Paths of four optimizers over intercept and slope, from slope ${big(slope)} and intercept ${big(intercept)}. Arrow keys move the start`, marks: (X, Y) => [
+      map.draw({ title: 'lines of equal loss; drag the starting point', xs, ys, label: `Paths of four optimizers over intercept and slope, from slope ${big(slope)} and intercept ${big(intercept)}. Arrow keys move the starting point`, marks: (X, Y) => [
         ...[.0005, .0035, .01, .022, .043, .1, .2, .4].map(f => svg('polygon', { points: level(Math.max(start, 1e-9)*f).map(([a, b]) => `${X(b).toFixed(1)},${Y(a).toFixed(1)}`).join(' '), class: 'x-fit-level' })),
         ...r.runs.map((run, k) => line(run.path.filter(p => p.every(Number.isFinite)).map(([a, b]) => [X(b), Y(a)]), INK[k], DASH[k])),
         svg('text', { x: X(best[1]), y: Y(best[0]) + 6, 'text-anchor': 'middle', style: 'font-size: 20px; fill: var(--x-ink)' }, '★'),
@@ -354,11 +354,11 @@ function render({ model, el }) {
         inputs[k].show(v.rates[0][k])
       })
       const ends = r.runs.map(run => run.losses.at(-1)), winner = ends.indexOf(Math.min(...ends.filter(Number.isFinite)))
-      read.say(`Step ${v.steps}: the MSE is ${NAMES.map((name, k) => `${big(ends[k])} with ${name}`).join(', ')}${v.steps && winner >= 0 ? `. ${NAMES[winner]} is lowest` : ''}.`, Boolean(timer))
-      facts.textContent = `Curvature of the loss: ${big(top)} across the valley, ${big(low)} along it, condition number ${big(top/low)}. SGD diverges with a learning rate above 2/${big(top)} = ${big(2/top)}.`
+      read.say(`Step ${v.steps}: the MSE is ${NAMES.map((name, k) => `${big(ends[k])} with ${name}`).join(', ')}${v.steps && winner >= 0 ? `. ${NAMES[winner]}’s is the lowest` : ''}.`, Boolean(timer))
+      facts.textContent = `Curvature of the loss: ${big(top)} across the valley, ${big(low)} along it, condition number ${big(top/low)}. SGD diverges at learning rates above 2/${big(top)} = ${big(2/top)}.`
       drawHistory(v, r.runs.map(run => run.losses), 'MSE', true)
     }
-    const controls = [setting('momentum, β₁', 'momentum'), setting('α of RMSprop', 'alpha'), setting('β₂ of Adam', 'beta2'), control(toggle('standardize x', standardize => set({ standardize })), v => v.standardize)]
+    const controls = [setting('momentum and β₁', 'momentum'), setting('α of RMSprop', 'alpha'), setting('β₂ of Adam', 'beta2'), control(toggle('standardize x', standardize => set({ standardize })), v => v.standardize)]
     return { plot: map, below: [h('div', { class: 'x-wide' }, table)], controls, draw }
   }
 
@@ -388,21 +388,21 @@ function render({ model, el }) {
       const kinks = p.slice(0, n).map((m, i) => -p[n + i]/m).filter(k => k >= xs[0] && k <= xs[1]), at = t => r.family.at(p, t)
       const grid = [...Array.from({ length: 121 }, (_, i) => xs[0] + (xs[1] - xs[0])*i/120), ...kinks].sort((a, b) => a - b)
       const handles = v.steps ? kinks.map(k => [k, at(k)]) : v.start
-      curve.draw({ title: v.steps ? 'the curve and its kinks' : 'drag the knots of the curve', xs, ys, label: `A curve of ${n} ReLUs and ${v.x.length} data points. Arrow keys move knot ${v.point + 1}, page up and down choose another`, marks: (X, Y) => [
+      curve.draw({ title: v.steps ? 'the curve and its kinks' : 'drag the knots of the curve', xs, ys, label: `A curve of ${n} ReLUs and ${v.x.length} data points. Arrow keys move knot ${v.point + 1}, Page Up and Page Down select another`, marks: (X, Y) => [
         ...data(v, at, X, Y), line(grid.map(t => [X(t), Y(at(t))]), 'c2'),
         ...handles.map(([k, value], i) => dot(X(k), Y(value), 5, { class: `x-fit-handle${!v.steps && i === v.point ? ' x-fit-chosen' : ''}` }))] })
       point.control.replaceChildren(...v.start.map((_, i) => h('option', { value: i }, `${i + 1} of ${v.start.length}`)))
       point.show(v.point)
       const errors = v.x.map((t, i) => Math.abs(at(t) - v.y[i])), worst = errors.indexOf(largest(errors)), unit = v.unit && ` ${v.unit}`
       read.say(`Step ${v.steps}: ${n} ${n === 1 ? 'ReLU has' : 'ReLUs have'} an RMSE of ${big(Math.sqrt(losses.at(-1)))}${unit}; the largest error is ${big(errors[worst])}${unit}, at x = ${short(v.x[worst])}.`, Boolean(timer))
-      facts.textContent = `${3*n + 1} parameters. A step changes all of them by Adam, so that the kinks move, too.`
+      facts.textContent = `${3*n + 1} parameters. Each step of Adam updates all of them, so the kinks move, too.`
       const term = (a, b, w) => `${w < 0 ? '−' : '+'} ${fmt(Math.abs(w), 3)}·ReLU(${a === 1 ? '' : `${fmt(a, 3)}·`}x${b ? ` ${b < 0 ? '−' : '+'} ${a === 1 ? short(Math.abs(b)) : fmt(Math.abs(b), 3)}` : ''})`
       spelled.textContent = `f(x) = ${fmt(p[3*n], 3)} ${p.slice(0, n).map((m, i) => term(m, p[n + i], p[2*n + i])).join(' ')}`
       drawHistory(v, [losses], 'MSE', true)
     }
     const controls = [control(count('ReLUs', { low: 1, high: 20 }, n => place(n, kind(state.values) === 'greedily' ? 'greedily' : 'evenly')), v => v.start.length - 1),
-      control(choice('knots placed', [...Object.keys(kinds), 'by hand'].map(k => [k, k]), name => { if (name in kinds) place(last(), name) }), kind), point.el,
-      control(axis('its x', 0), v => v.start[v.point][0]), control(axis('its y', 1), v => v.start[v.point][1]), setting('learning rate', 'lr')]
+      control(choice('knot placement', [...Object.keys(kinds), 'by hand'].map(k => [k, k]), name => { if (name in kinds) place(last(), name) }), kind), point.el,
+      control(axis('knot x', 0), v => v.start[v.point][0]), control(axis('knot y', 1), v => v.start[v.point][1]), setting('learning rate', 'lr')]
     return { plot: curve, below: [spelled], controls, draw }
   }
 

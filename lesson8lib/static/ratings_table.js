@@ -96,11 +96,11 @@ function render({ model: anywidget, el }) {
 
   // controls
   const button = (label, onclick) => h('button', { type: 'button', onclick }, label)
-  const factors = count('factors', SPEC.factors, value => set({ factors: value })), steps = count('step', SPEC.steps, value => set({ steps: value }))
+  const factors = count('latent factors', SPEC.factors, value => set({ factors: value })), steps = count('step', SPEC.steps, value => set({ steps: value }))
   const biases = toggle('biases', value => set({ biases: value })), range = toggle('sigmoid, 0 to 5.5', value => set({ range: value }))
   const lr = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', size: 5, oninput: () => { const x = readNumber(lr.value); if (fits(SPEC.lr, x)) set({ lr: x }) } })
   const show = choice('show', SPEC.show.choices.map(c => [c, c]), value => set({ show: value }))
-  const rate = choice('rating of this pair', [[0, 'none'], ...[1, 2, 3, 4, 5].map(n => [n, n])], value => rating(Number(value)))
+  const rate = choice('rating of the selected pair', [[0, 'none'], ...[1, 2, 3, 4, 5].map(n => [n, n])], value => rating(Number(value)))
   const play = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => timer ? stop() : go() }, 'Run')
   const forward = () => { if (state.values.steps < SPEC.steps.high && !r.error) state.set({ steps: state.values.steps + 1 }); else stop() }
   function go() { timer = setInterval(() => { if (root.isConnected) forward(); else stop() }, calm() ? 500 : 80); pressed() }
@@ -123,7 +123,7 @@ function render({ model: anywidget, el }) {
 
   // the table: film factors above, user factors on the left, a cell for each pair
   function build(v) {
-    const k = v.factors, width = k + Number(v.biases), names = [...Array.from({ length: k }, (_, f) => `factor ${f + 1}`), ...v.biases ? ['bias'] : []]
+    const k = v.factors, width = k + Number(v.biases), names = [...Array.from({ length: k }, (_, f) => `factor ${f}`), ...v.biases ? ['bias'] : []]
     const box = (label, change) => {
       const input = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-label': label })
       input.addEventListener('input', () => { const x = readNumber(input.value); if (Number.isFinite(x)) change(x) })
@@ -145,7 +145,7 @@ function render({ model: anywidget, el }) {
     place.replaceChildren(h('table', { class: 'x-ratings' },
       h('thead', {}, h('tr', {}, none(1 + width), v.films.map(film => h('th', { scope: 'col', class: 'x-film' }, h('span', {}, film)))),
         films.map((row, f) => h('tr', {}, none(width - 1), h('th', { scope: 'row', colspan: 2 }, names[f]), row.map(input => h('td', { class: 'x-factor-of-film' }, input)))),
-        h('tr', {}, none(1), names.map(name => h('th', { scope: 'col' }, name.replace('factor ', 'f '))), none(v.films.length))),
+        h('tr', {}, none(1), names.map(name => h('th', { scope: 'col' }, name)), none(v.films.length))),
       h('tbody', {}, people.map((row, i) => h('tr', {}, head(v.people[i]), row.map(input => h('td', { class: 'x-number' }, input)), pairs[i])))))
     roving(films)
     roving(people)
@@ -181,11 +181,11 @@ function render({ model: anywidget, el }) {
       cell.setAttribute('aria-label', `${v.people[i]}, ${v.films[j]}: predicted ${fmt(p, 1)}, ${rated ? `rated ${short(rated)}` : 'not rated'}`)
     }))
     const { row, col } = v, n = known(v.ratings).length, rated = v.ratings[row][col], p = r.predicted[row][col], factor = x => x < 0 ? `(${fmt(x)})` : fmt(x)
-    read.say(`Step ${v.steps}: ${n ? `the RMSE of ${n} ratings is ${fmt(r.rmse, 3)}${v.steps ? `, at step 0 it was ${fmt(r.first, 3)}` : ''}` : 'nothing is rated'}. ${v.people[row]}, ${v.films[col]}: predicted ${fmt(p)}, ${rated ? `rated ${short(rated)}, error ${fmt(p - rated)}` : 'not rated'}.`, Boolean(timer))
+    read.say(`Step ${v.steps}: ${n ? `the RMSE on ${n} ratings is ${fmt(r.rmse, 3)}${v.steps ? ` (${fmt(r.first, 3)} at step 0)` : ''}` : 'there are no ratings'}. ${v.people[row]}, ${v.films[col]}: predicted ${fmt(p)}, ${rated ? `rated ${short(rated)}, error ${fmt(p - rated)}` : 'not rated'}.`, Boolean(timer))
     const z = dot(users[row], items[col]) + (userBias ? userBias[row] + itemBias[col] : 0), sum = users[row].map((u, f) => `${factor(u)}·${factor(items[col][f])}`).join(' + ') + (userBias ? ` + ${factor(userBias[row])} + ${factor(itemBias[col])}` : '')
     spelled.replaceChildren(h('span', {}, `${sum} = ${fmt(z)}`), ...v.range ? [h('span', {}, `0 + 5.5·sigmoid(${fmt(z)}) = ${fmt(p)}`)] : [])
-    const size = (v.people.length + v.films.length)*(v.factors + Number(v.biases))
-    facts.textContent = `${size} parameters, ${n} ratings. Gaps (dotted, italic) have no influence: ${v.people.length*v.films.length - n} of ${v.people.length*v.films.length} pairs. On a cell, type 1 to 5 to rate, 0 for a gap.`
+    const pairs = v.people.length*v.films.length, size = (v.people.length + v.films.length)*(v.factors + Number(v.biases))
+    facts.textContent = `${size} parameters, ${n} ratings. ${n < pairs ? `The ${pairs - n} of ${pairs} pairs without a rating (dotted, italic) do not affect the loss. ` : ''}In a cell, type 1 to 5 to rate, 0 to clear.`
   }
   look.start()
   return () => { clearInterval(timer); look.stop(); state.stop() }

@@ -1,4 +1,4 @@
-// A row of a table on its way through `tabular.TabularModel`: IDs, embeddings, concatenation, batch normalization, layers, prediction
+// A table row passing through `tabular.TabularModel`: IDs, embeddings, concatenation, batch normalization, layers, prediction
 const SPEC = {
   "cat_names": {"value": [], "fixed": true},
   "vocabs": {"value": [], "fixed": true},
@@ -28,7 +28,7 @@ export function unpackHalf(text) {  // float16 in base64
   const bytes = atob(text)
   return Float64Array.from({ length: bytes.length/2 }, (_, i) => half(bytes.charCodeAt(2*i) + 256*bytes.charCodeAt(2*i + 1)))
 }
-// The weights in the order of the model's `state_dict`: embeddings, batch norm of the numbers, hidden layers, last layer
+// The weights in the order of the model's `state_dict`: embeddings, batch normalization of the numbers, hidden layers, last layer
 export function unpackModel({ weights, vocabs, dims, cont_names, layers }) {
   const all = unpackHalf(weights)
   let at = 0
@@ -82,7 +82,7 @@ export function pythonFor(v) {
 const STYLE = `
 .x-app.x-app table.x-walk { width: 100%; }
 .x-app.x-app table.x-walk :is(td, th) { width: auto; min-width: 0; height: 30px; padding: 1px 6px; border: 0; font-size: 12.5px; text-align: left; color: var(--x-text); background: none; font-weight: 400; white-space: nowrap; }
-.x-app.x-app table.x-walk thead th { color: var(--x-muted); font-size: 12px; }
+.x-app.x-app table.x-walk thead th { color: var(--x-muted); font-size: 12px; white-space: normal; }
 .x-app.x-app table.x-walk :is(td select, td input) { width: 8.2rem; min-height: 1.7rem; height: 1.7rem; text-align: left; border: 1px solid var(--x-line); border-radius: .3rem; background: var(--x-soft); color: var(--x-text); padding: 0 .3rem; font-size: 12.5px; }
 .x-app.x-app table.x-walk tr.x-changed :is(th, td select, td input) { font-weight: 700; border-color: var(--x-focus); }
 @media (max-width: 500px) { .x-app.x-app table.x-walk thead { display: none; } .x-app.x-app table.x-walk tr { display: grid; grid-template-columns: 5.6rem auto 1fr; align-items: center; margin-bottom: .35rem; }
@@ -94,7 +94,7 @@ const STYLE = `
 `
 const COLUMNS = 25  // units in a row of a layer's picture
 function render({ model: anywidget, el }) {
-  const root = frame(el, 'A row of a table on its way through a network')
+  const root = frame(el, 'A table row passing through a network')
   root.append(h('style', {}, STYLE))
   const look = theme(root, () => state.draw()), state = store(anywidget, SPEC, tidy, draw), set = changes => state.set(changes)
   let r = compute(state.values), built = ''
@@ -118,7 +118,7 @@ function render({ model: anywidget, el }) {
     })
     lines = [...cats, ...conts].map(line => ({ ...line, as: h('td'), vector: h('td') }))
     for (const line of lines) line.el = h('tr', {}, h('th', { scope: 'row' }, line.name), h('td', {}, line.control), line.as, line.vector)
-    table.replaceChildren(h('table', { class: 'x-walk' }, h('thead', {}, h('tr', {}, ['column', 'value', 'ID or standardized', 'embedding, or after batch norm'].map(text => h('th', { scope: 'col' }, text)))), h('tbody', {}, lines.map(line => line.el))))
+    table.replaceChildren(h('table', { class: 'x-walk' }, h('thead', {}, h('tr', {}, ['column', 'value', 'ID or standardized value', 'embedding vector, or value after batch normalization'].map(text => h('th', { scope: 'col' }, text)))), h('tbody', {}, lines.map(line => line.el))))
     input = heatmap('input', { point: () => {}, key: () => {} })
     maps = v.layers.map((n, k) => heatmap(`layer ${k + 1}`, {
       point: (row, col) => set({ layer: k + 1, unit: Math.min(n - 1, row*COLUMNS + col) }),
@@ -158,19 +158,19 @@ function render({ model: anywidget, el }) {
     input.draw([r.input], x => look.signed(x), { label: `The input of the network: ${r.input.length} numbers`, heading: `concatenated: ${v.dims.join(' + ')}${v.dims.length && v.cont_names.length ? ' + ' : ''}${v.cont_names.length || ''} = ${r.input.length} numbers`, colors })
     r.hidden.forEach(({ out }, n) => {
       const most = top(out), own = n + 1 === v.layer
-      maps[n].draw(rowsOf(out), x => look.signed(x/most), { label: `Layer ${n + 1}: ${out.length} units after ReLU and batch norm. Arrow keys choose a unit`, heading: `layer ${n + 1}: ${out.length} units, after ReLU and batch norm`, frames: own ? [[Math.floor(v.unit/COLUMNS), v.unit%COLUMNS, 1, 1]] : [], colors })
+      maps[n].draw(rowsOf(out), x => look.signed(x/most), { label: `Layer ${n + 1}: ${out.length} units after ReLU and batch normalization. Arrow keys select a unit`, heading: `layer ${n + 1}: ${out.length} units, after ReLU and batch normalization`, frames: own ? [[Math.floor(v.unit/COLUMNS), v.unit%COLUMNS, 1, 1]] : [], colors })
     })
-    const people = x => v.count_of ? `, ${short(Math.exp(x), 0)} ${v.count_of}` : ''
+    const people = x => v.count_of ? ` (${short(Math.exp(x), 0)} ${v.count_of})` : ''
     read.say(`Predicted ${v.target}: ${fmt(r.prediction)}${people(r.prediction)}${changed ? `. Before your ${changed === 1 ? 'change' : `${changed} changes`}: ${fmt(r.before)}${people(r.before)}` : ''}. In the table: ${fmt(r.actual)}${people(r.actual)}.`)
     const unit = r.hidden[v.layer - 1]
     if (unit) {
       const z = unit.sums[v.unit], norm = r.model.hidden[v.layer - 1].norm, [weight, bias, mean, variance] = ['weight', 'bias', 'mean', 'variance'].map(name => norm[name][v.unit]), factor = x => fmt(x).startsWith('−') ? `(${fmt(x)})` : fmt(x)
       const products = Array.from(r.model.hidden[v.layer - 1].weight[v.unit], (w, i) => `${factor(w)}·${factor(unit.x[i])}`)
       spelled.replaceChildren(...[`Unit ${v.unit + 1} of layer ${v.layer}, ${unit.x.length} weights times ${unit.x.length} inputs:`, `${products.slice(0, 3).join(' + ')} + … + ${products.at(-1)} = ${fmt(z)}`, `ReLU: ${fmt(Math.max(z, 0))}`,
-        `batch norm: (${fmt(Math.max(z, 0))} − ${factor(mean)})/√(${fmt(variance)} + 0.00001)·${factor(weight)} + ${factor(bias)} = ${fmt(unit.out[v.unit])}`].map(line => h('span', {}, line)))
+        `batch normalization: (${fmt(Math.max(z, 0))} − ${factor(mean)})/√(${fmt(variance)} + 0.00001)·${factor(weight)} + ${factor(bias)} = ${fmt(unit.out[v.unit])}`].map(line => h('span', {}, line)))
     }
     const sizes = [r.input.length, ...v.layers, 1], weights = sizes.slice(1).reduce((sum, n, i) => sum + n*sizes[i], 0)
-    facts.textContent = `${sizes.join(' → ')}: ${weights.toLocaleString('en-US')} weights in the linear layers. The prediction is the last one's ${sizes.at(-2)} weights times the units of layer ${v.layers.length}, plus ${fmt(r.model.last.bias)}.`
+    facts.textContent = `${sizes.join(' → ')}: ${weights.toLocaleString('en-US')} weights in the linear layers. The output layer multiplies the ${sizes.at(-2)} units of layer ${v.layers.length} by its weights, sums, and adds ${fmt(r.model.last.bias)}.`
   }
   look.start()
   return () => { look.stop(); state.stop() }
