@@ -252,9 +252,9 @@ def _gray(image)->Tensor: # (h, w), float64
 def pack_weights(
     model:nn.Module, # any model; its state must be finite in half precision
 )->str: # two bytes for each number, in base64, in the order of `state_dict`
-    """Write parameters and running averages as text
+    """Write a model's floating-point parameters and buffers as text
 
-    Raises ValueError where one is infinite or NaN in half precision."""
+    Raises ValueError if any of them is infinite or NaN in half precision."""
     state = [x.detach().flatten().cpu().half() for x in model.state_dict().values()
              if x.is_floating_point()]
     numbers = torch.cat(state) if state else torch.zeros(0).half()
@@ -263,8 +263,10 @@ def pack_weights(
             f'`model` must be finite in half precision, got {n} numbers that are not')
     return base64.b64encode(numbers.numpy().astype('<f2').tobytes()).decode()
 
-def trained_cnn()->SmallCNN: # in evaluation mode; a new one each time
-    "`SmallCNN`, trained on all 60,000 digits of MNIST, in half precision"
+def trained_cnn()->SmallCNN: # in evaluation mode; each call returns a new model
+    """`SmallCNN` trained on all 60,000 MNIST training digits
+
+    Its weights are rounded to half precision."""
     text = (files('lesson8lib')/'static'/'small_cnn.txt').read_text(encoding='utf-8')
     packed = bytearray(base64.b64decode(text))
     numbers = torch.frombuffer(packed, dtype=torch.float16).float()

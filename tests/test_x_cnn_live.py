@@ -36,7 +36,7 @@ def some_net(seed):
 def test_probabilities_of_500_digits(js, digits):
     model = trained_cnn()
     with torch.no_grad(): want = model(digits.images[:500]).softmax(1)
-    got = nested(js("const net = m.readNet(arg[0]); return arg[1].map(x => m.forward(net, m.unpack(x)).chances)", [pack_weights(model), list(map(pack_image, digits.images[:500]))]))
+    got = nested(js("const net = m.readNet(arg[0]); return arg[1].map(x => m.forward(net, m.unpack(x)).probs)", [pack_weights(model), list(map(pack_image, digits.images[:500]))]))
     assert (got-want).abs().max()<=1e-4 and torch.equal(got.argmax(1), want.argmax(1))
     assert (want.argmax(1)==digits.labels[:500]).float().mean()>.98
 
@@ -58,7 +58,7 @@ def test_every_layer(js, seed):
         assert (nested([g[k] for g in got])-layer.flatten(1)).abs().max()<=1e-6
 
 def test_a_state_of_another_length_is_no_network(js):
-    assert js("return ['', 'AAAA'].map(text => m.forward(m.readNet(text), m.compute({ ...Object.fromEntries(Object.entries(m.SPEC).map(([k, s]) => [k, s.value])), center: false }).drawing).chances)")==[[.1]*10]*2
+    assert js("return ['', 'AAAA'].map(text => m.forward(m.readNet(text), m.compute({ ...Object.fromEntries(Object.entries(m.SPEC).map(([k, s]) => [k, s.value])), center: false }).drawing).probs)")==[[.1]*10]*2
 
 def test_half_precision(js):
     "Every finite number of 16 bits is read as it is meant, also those below 6e-5"
@@ -151,22 +151,22 @@ STATES = [dict(), dict(source=1, asked=2, block=3, channel=63, row=3, col=0), di
 def test_shown_python_gives_what_is_shown(js, digits, state, known):
     drawn = digits.images[9].roll((3, -4), (0, 1))
     values = Explorable('cnn_live', 'x', weights=pack_weights(trained_cnn()), digits=list(digits.images[:2]), indices=[0, 1]*known, drawn=drawn, **state).values
-    code, chances, value = js("const v = m.tidy(arg), r = m.compute(v); return [m.pythonFor(v), r.chances, m.explain(v, r).value]", values)
+    code, probs, value = js("const v = m.tidy(arg), r = m.compute(v); return [m.pythonFor(v), r.probs, m.explain(v, r).value]", values)
     with contextlib.redirect_stdout(io.StringIO()) as printed: exec(code, {})
     assert max(map(len, (line for line in code.splitlines() if 'unpack_image(' not in line)))<=88
-    top = max(chances)
+    top = max(probs)
     numbers = printed.getvalue().replace('%', '').replace(',', '').split()
-    assert int(numbers[0])==chances.index(top) and float(numbers[1])==pytest.approx(100*top, abs=.06)
-    assert float(numbers[2])==pytest.approx(100*chances[values['asked']], abs=.06) and float(numbers[3])==pytest.approx(value, abs=.006)
+    assert int(numbers[0])==probs.index(top) and float(numbers[1])==pytest.approx(100*top, abs=.06)
+    assert float(numbers[2])==pytest.approx(100*probs[values['asked']], abs=.06) and float(numbers[3])==pytest.approx(value, abs=.006)
 
 def test_patch_and_blank_drawing(js, digits):
     base = Explorable('cnn_live', 'x', weights=pack_weights(trained_cnn()), digits=[digits.images[0]], patch=9, prow=25, pcol=3).values
-    seen, chances, whole = js("const v = m.tidy(arg), r = m.compute(v); return [r.seen, r.chances, r.whole]", base)
+    seen, probs, whole = js("const v = m.tidy(arg), r = m.compute(v); return [r.seen, r.probs, r.whole]", base)
     covered = digits.images[0].clone()
     covered[19:28,3:12] = 0
     assert (nested(seen)-covered).abs().max()<=1e-6
     with torch.no_grad(): want = trained_cnn()(torch.stack([covered, digits.images[0]])).softmax(1)
-    assert (nested([chances, whole])-want).abs().max()<=1e-4
+    assert (nested([probs, whole])-want).abs().max()<=1e-4
     assert js("return m.compute(m.tidy(arg)).error", base | dict(source=-1))=='`image` must show a digit, got one color all over'
     assert js("return m.compute(m.tidy(arg)).error", base | dict(source=-1, center=False)) is None
     assert js("return m.tidy(arg).drawn", base | dict(drawn=pack_image(torch.ones(5, 5))))==''
@@ -196,7 +196,7 @@ def test_drawing_with_the_mouse(tab):
     page = tab('#cnn_live.source=-1')
     says(page, '`image` must show a digit, got one color all over')
     stroke(page, (.1, .1), (.4, .1), (.25, .5))
-    says(page, 'It reads a 7, with a probability of ')
+    says(page, 'The network reads a 7 with probability ')
     assert 'Is it a 7? Yes, ' in app(page).locator('.x-says').first.inner_text()
     app(page).get_by_label('scale and center').uncheck()
     page.wait_for_function("!document.querySelector('.x-says').textContent.includes('Is it a 7? Yes')")
@@ -206,12 +206,12 @@ def test_drawing_with_the_mouse(tab):
     stroke(page, (.25, .5), (.3, .3))
     page.wait_for_timeout(400)
     assert 0<drawn(page).count_nonzero()<before-5
-    app(page).get_by_role('button', name='Clear').click()
+    app(page).get_by_role('button', name='Clear drawing').click()
     app(page).get_by_label('scale and center').check()
     says(page, '`image` must show a digit')
     assert app(page).locator('button', has_text='–').count()==10
     app(page).locator('select').first.select_option('1')
-    says(page, 'It reads a 2')
+    says(page, 'The network reads a 2')
     assert not tab.wrong
 
 def test_a_digit_can_be_changed(tab, digits):
@@ -223,21 +223,21 @@ def test_a_digit_can_be_changed(tab, digits):
 def test_patch(tab, digits):
     "The mouse and the arrow keys move it; the sentence compares with and without"
     page = tab()
-    says(page, 'It reads a 7, with a probability of 100.0 %. Is it a 7? Yes, 100.0 %.')
+    says(page, 'The network reads a 7 with probability 100.0%. Is it a 7? Yes, 100.0%.')
     page.mouse.click(*at(page, 1, .5, .3))
-    says(page, 'Without the patch: a 7, 100.0 %.')
-    assert app(page).get_by_label('patch, in pixels').input_value()=='8'
+    says(page, 'Without the patch: a 7, 100.0%.')
+    assert app(page).get_by_label('patch size (pixels)').input_value()=='8'
     hash_is(page, "hash.includes('cnn_live.prow=') === false && hash.includes('cnn_live.patch=8')")
     canvas(page, 1).focus()
     for key in ('ArrowDown', 'ArrowRight', 'ArrowRight'): page.keyboard.press(key)
     hash_is(page, "hash.includes('cnn_live.prow=5') && hash.includes('cnn_live.pcol=12')")
     image = digits.images[0].clone()
     image[5:13,12:20] = 0
-    with torch.no_grad(): chances = trained_cnn()(image[None]).softmax(1)[0]
-    says(page, f'It reads a {int(chances.argmax())}, with a probability of {100*chances.max():.1f} %.')
+    with torch.no_grad(): probs = trained_cnn()(image[None]).softmax(1)[0]
+    says(page, f'The network reads a {int(probs.argmax())} with probability {100*probs.max():.1f}%.')
     page.keyboard.press('Delete')
     page.wait_for_function("!document.querySelector('.x-says').textContent.includes('Without')")
-    app(page).get_by_label('patch, in pixels').fill('21')  # out of range: the state stays
+    app(page).get_by_label('patch size (pixels)').fill('21')  # out of range: the state stays
     page.wait_for_timeout(400)
     assert 'patch=' not in page.evaluate('location.hash')
     assert not tab.wrong
@@ -245,7 +245,7 @@ def test_patch(tab, digits):
 @pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['1280', '390'])
 def test_an_activation_by_mouse_and_arrow_keys(tab, viewport):
     page = tab('#cnn_live.block=2&cnn_live.channel=1&cnn_live.row=2&cnn_live.col=3', viewport)
-    says(page, 'Block 2, channel 2, row 3, column 4: 5.11, from 144 products. It sees pixels 5 to 13 down and 9 to 17 across.', 1)
+    says(page, 'Block 2, channel 2, row 3, column 4: activation 5.11, from 144 products. Its receptive field: rows 5 to 13, columns 9 to 17 of the input.', 1)
     spelled = app(page).locator('.x-spelled').inner_text()
     assert 'sum to' in spelled and 'those of all 16 channels to' in spelled and 'ReLU: 5.11' in spelled
     canvas(page, 3).focus()
@@ -258,11 +258,11 @@ def test_an_activation_by_mouse_and_arrow_keys(tab, viewport):
     says(page, 'Block 2, channel 32, row 7, column 7', 1)
     page.mouse.click(*at(page, 5, .999, .999))
     says(page, 'Block 4, channel 128, row 2, column 2', 1)
-    app(page).get_by_label('channel of the block before').select_option('63')
+    app(page).get_by_label('input channel').select_option('63')
     page.wait_for_function("document.querySelector('.x-spelled').textContent.includes('products of channel 64 sum to')")
     page.mouse.click(*at(page, 2, .001, .001))
     says(page, 'Block 1, channel 1, row 1, column 1', 1)
-    assert not app(page).get_by_label('channel of the block before').is_visible()
+    assert not app(page).get_by_label('input channel').is_visible()
     assert app(page).locator('td:visible').count()==75
     hash_is(page, "hash.includes('input_channel') === false && hash.includes('cnn_live.row=0')")
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1
@@ -299,14 +299,14 @@ def test_address(tab):
     "A link leads to the same drawing and the same numbers"
     page = tab('#cnn_live.source=-1&cnn_live.asked=1&cnn_live.block=3&cnn_live.channel=40')
     stroke(page, (.5, .1), (.5, .9))
-    says(page, 'It reads a 1')
+    says(page, 'The network reads a 1')
     page.wait_for_timeout(500)
     again = tab(page.evaluate('location.hash'))
     says(again, app(page).locator('.x-says').first.inner_text())
     says(again, app(page).locator('.x-says').nth(1).inner_text(), 1)
     assert app(again).locator('td').all_inner_texts()==app(page).locator('td').all_inner_texts()
     for junk in ('#cnn_live.drawn=2x2:AAAAAA==&cnn_live.source=-1&cnn_live.center=0', '#cnn_live.channel=127', '#cnn_live.source=99', '#cnn_live.weights=AAAA'):
-        says(tab(junk), 'It reads ')
+        says(tab(junk), 'The network reads ')
     assert not tab.wrong
 
 def test_a_stroke_takes_less_than_50_ms(tab):

@@ -72,7 +72,7 @@ def test_matrix(tab, viewport):
     page.wait_for_function("document.querySelectorAll('.x-app table')[3].contains(document.activeElement)")
     page.keyboard.press('PageUp')
     says(page, 'Output p = ')
-    assert 'with respect to α is a sum over its 4 cells: A + B + D + E = 9 + 8 + 9 + 7 = 33.' in ' '.join(it.locator('.x-facts').all_inner_texts())
+    assert 'with respect to α is a sum over its 4 entries: A + B + D + E = 9 + 8 + 9 + 7 = 33.' in ' '.join(it.locator('.x-facts').all_inner_texts())
     assert it.locator('.x-ringed').all_inner_texts()==['α']*4
     it.locator('table').nth(1).locator('input').first.focus()
     assert page.evaluate('document.activeElement.value')=='1'

@@ -215,7 +215,7 @@ def test_settings(tab):
     assert 'Output shape: (1, 26, 26)' in facts() and 'Weights: 1 · 1 · 3 · 3 = 9' in facts()
     app(page).get_by_label('stride').fill('3')
     page.wait_for_function("document.querySelector('.x-facts').textContent.includes('(1, 9, 9)')")
-    assert '⌊(28 + 2·0 − 1·(3 − 1) − 1) / 3⌋ + 1 = 9' in facts() and 'drops 1 row and 1 column' in facts()
+    assert '⌊(28 + 2·0 − 1·(3 − 1) − 1) / 3⌋ + 1 = 9' in facts() and 'No window reaches the last row and column (hatched).' in facts()
     app(page).get_by_label('stride').fill('99')  # out of range: the state stays
     app(page).get_by_label('dilation').fill('5')
     app(page).get_by_label('size').select_option('7')
@@ -226,7 +226,7 @@ def test_settings(tab):
     page.wait_for_function("document.querySelector('.x-says').textContent.includes('`kernel_size` must fit')")  # the output is 1 × 1
     app(page).get_by_label('dilation').fill('1')
     says(page, 'the 18 products sum to')
-    assert 'Second layer: (1, 7, 7). Weights: 2 · 1 · 7 · 7 + 1 · 2 · 3 · 3 = 116 in two layers' in facts()
+    assert 'First layer: (2, 9, 9), from ⌊(28 + 2·2 − 1·(7 − 1) − 1) / 3⌋ + 1 = 9. Second layer: (1, 7, 7). Weights: 2 · 1 · 7 · 7 + 1 · 2 · 3 · 3 = 116 in two layers' in facts()
     assert not tab.wrong
 
 def test_address(tab):
@@ -268,7 +268,7 @@ def test_show_as_python(tab):
 @pytest.mark.parametrize('motion', ['reduce', 'no-preference'])
 def test_play(tab, motion):
     page = tab(reduced_motion=motion)
-    app(page).get_by_role('button', name='Play').click()
+    app(page).get_by_role('button', name='Run').click()
     assert page.locator('.x-says').first.get_attribute('aria-live')=='off' or page.wait_for_function("document.querySelector('.x-says').getAttribute('aria-live') === 'off'")
     says(page, 'Row 3, column 6')
     app(page).get_by_role('button', name='Pause').click()

@@ -112,18 +112,18 @@ def facts(page): return app(page).locator('.x-facts').inner_text()
 
 def test_mouse_slider_and_draws(tab):
     page = tab()
-    says(page, 'of 676 activations are kept, among them 55 of the 124 above zero. Row 1, column 1')
+    says(page, 'of 676 activations are kept, including 55 of the 124 positive ones. Row 1, column 1')
     before = app(page).locator('.x-says').inner_text()
     slider = app(page).locator('input[type=range]')
     box = slider.bounding_box()
     page.mouse.click(box['x']+2, box['y']+box['height']/2)
-    says(page, '676 of 676 activations are kept, among them 124 of the 124 above zero.')
+    says(page, '676 of 676 activations are kept, including 124 of the 124 positive ones.')
     hash_is(page, "hash.includes('dropout_mask.p=0')")
     page.mouse.click(box['x']+box['width']-2, box['y']+box['height']/2)
     hash_is(page, "hash.includes('dropout_mask.p=0.95')")
     slider.fill('0.5')
     says(page, before)
-    app(page).get_by_role('button', name='New draw').click()
+    app(page).get_by_role('button', name='New mask').click()
     hash_is(page, "hash.includes('dropout_mask.seed=4')")
     assert app(page).locator('.x-says').inner_text()!=before
     app(page).get_by_label('seed').fill('3')
@@ -139,11 +139,11 @@ def test_mean_with_and_without_rescaling(tab, own):
     over = float(facts(page).rpartition(': ')[2].rstrip('.'))
     assert facts(page).startswith(f'Mean of the activations: {mean}. Mean of the output: ') and over==pytest.approx(float(mean), abs=.004)
     app(page).get_by_label('divide by').uncheck()
-    page.wait_for_function("document.querySelector('.x-facts').textContent.includes('over 100 seeds')")
+    page.wait_for_function("document.querySelector('.x-facts').textContent.includes('averaged over seeds 3 to 102')")
     page.wait_for_timeout(200)
     assert float(facts(page).rpartition(': ')[2].rstrip('.'))==pytest.approx(over/2, abs=.001)
     app(page).get_by_label('training').uncheck()
-    says(page, 'In evaluation nothing is dropped and nothing divided.')
+    says(page, 'In evaluation mode, nothing is dropped or rescaled.')
     assert facts(page)==f'Mean of the activations: {mean}. Mean of the output: {mean}.' and app(page).locator('canvas:visible').count()==2
     assert app(page).get_by_label('divide by').is_disabled()
     assert not tab.wrong
@@ -171,7 +171,7 @@ def test_keyboard_and_numbers(tab, own):
     page.keyboard.press('PageDown')
     says(page, f'Row 26, column {col+1}: ')
     app(page).locator('select').first.select_option('four')
-    says(page, '2 of 4 activations are kept. Activation 1: the random number 0.98 is greater than p, so 2.00 is kept, and divided by 0.60 it becomes 3.33.')
+    says(page, '2 of 4 activations are kept. Activation 1: the random number 0.98 is greater than p, so 2.000 is kept; divided by 0.60, it becomes 3.333.')
     assert not tab.wrong
 
 @pytest.mark.parametrize('viewport', [DESKTOP, PHONE], ids=['1280', '390'])

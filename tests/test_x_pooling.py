@@ -134,31 +134,31 @@ def test_mouse(tab):
     page.mouse.move(*at(page, 0, .999, .999), steps=4)
     page.mouse.up()
     hash_is(page, "hash.includes('pooling.row=5') && hash.includes('pooling.col=5')")
-    assert 'The object covers 4 of 49' in says_now(page) and 'Concat pooling reports both: 2 numbers, shape (2, 1, 1).' in facts(page)
+    assert 'The object covers 4 of 49' in says_now(page) and 'Concat pooling returns both: 2 values, shape (2, 1, 1).' in facts(page)
     app(page).get_by_label('window').first.fill('2')
     page.wait_for_function("document.querySelectorAll('.x-app td').length === 18")
-    assert 'The last row and column fit into no window' in facts(page)
-    says(page, 'In the window at row 1, column 1 of the output, the maximum is 0.00')
+    assert 'No window reaches the last row and column (hatched).' in facts(page)
+    says(page, 'For row 1, column 1 of the output, the maximum is 0.00')
     app(page).locator('table').first.locator('td').last.click()
-    says(page, 'In the window at row 3, column 3 of the output, the maximum is 1.00 and the average 0.25.')
+    says(page, 'For row 3, column 3 of the output, the maximum is 1.00 and the average 0.25.')
     assert app(page).locator('table').nth(1).locator('td').last.inner_text()=='0.25'
     assert not tab.wrong
 
 def test_keyboard(tab):
     page = tab('#pooling.height=2&pooling.width=2&pooling.window=2&pooling.row=0&pooling.col=0')
     says(page, 'the maximum is 1.00 and the average 1.00.')
-    assert 'the relative change is 1.00 without pooling, 1.00 with max and 0.50 with average pooling' in facts(page)
+    assert 'Moved one cell to the right, the map changes by 1.00 (relative squared change) without pooling, by 1.00 after max pooling and by 0.50 after average pooling.' in facts(page)
     canvas = app(page).locator('canvas:visible').first
     canvas.focus()
     page.keyboard.press('ArrowRight')
     says(page, 'the average 0.50.')
     for key in ('End', 'PageDown'): page.keyboard.press(key)
     hash_is(page, "hash.includes('pooling.row=5') && hash.includes('pooling.col') === true")
-    assert 'One cell further to the left' in facts(page)
+    assert 'Moved one cell to the left, the map' in facts(page)
     app(page).locator('td[tabindex="0"]').first.focus()
     for key in ('End', 'PageDown'): page.keyboard.press(key)
-    says(page, 'In the window at row 3, column 3 of the output')
-    app(page).get_by_label('object: height').fill('7')
+    says(page, 'For row 3, column 3 of the output')
+    app(page).get_by_label('object height').fill('7')
     says(page, 'The object covers 14 of 49 cells.')
     assert not tab.wrong
 
@@ -179,16 +179,16 @@ def test_the_edges_of_a_digit(tab, viewport):
     "Dragged like the object; outputs too large for numbers are pictures, and a click on them chooses a window"
     page = tab(viewport=viewport)
     app(page).get_by_label('feature map').first.select_option('digit')
-    says(page, 'The edges are moved by 0 down and 0 to the right.')
-    assert app(page).locator('canvas:visible').count()==3 and not app(page).get_by_label('object: height').is_visible()
+    says(page, 'The edges are shifted by (0, 0) (down, right).')
+    assert app(page).locator('canvas:visible').count()==3 and not app(page).get_by_label('object height').is_visible()
     page.mouse.move(*at(page, 0, .52, .52))
     page.mouse.down()
     page.mouse.move(*at(page, 0, .52+2/26, .52-3/26), steps=4)
     page.mouse.up()
-    says(page, 'The edges are moved by −3 down and 2 to the right.')
+    says(page, 'The edges are shifted by (−3, 2) (down, right).')
     page.mouse.click(*at(page, 2, .5, .5))
-    says(page, 'In the window at row 7, column 7 of the output')
-    app(page).get_by_label('noise: std').select_option('0.5')
+    says(page, 'For row 7, column 7 of the output')
+    app(page).get_by_label('noise std').select_option('0.5')
     hash_is(page, "hash.includes('pooling.noise=0.5') && hash.includes('pooling.map=digit')")
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1
     assert not tab.wrong

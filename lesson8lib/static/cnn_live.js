@@ -74,7 +74,7 @@ export function forward(net, image) {  // rows of 28 × 28 pixels -> what every 
     pooled[n + c] = map.reduce((a, b) => a + b)/area
   }
   const logits = Array.from(net.bias, (b, k) => pooled.reduce((sum, v, i) => sum + v*net.dense[2*n*k + i], b))
-  return { layers, pooled, logits, chances: softmax(logits) }
+  return { layers, pooled, logits, probs: softmax(logits) }
 }
 
 // `as_digit`: from a drawing to MNIST's format
@@ -125,7 +125,7 @@ export function compute(v) {
     const input = isDrawn(v) && v.center ? asDigit(drawing) : drawing
     const seen = input.map((row, i) => row.map((x, j) => covers(v, i, j) ? 0 : x))
     const result = forward(net, seen)
-    return { net, drawing, seen, ...result, whole: v.patch ? forward(net, input).chances : result.chances, error: null }
+    return { net, drawing, seen, ...result, whole: v.patch ? forward(net, input).probs : result.probs, error: null }
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     return { net, drawing, seen: blank(), ...forward(net, blank()), error: error.message }
@@ -168,8 +168,8 @@ export function pythonFor(v) {
     `x = ${centered ? `as_digit(${image})` : `${image}${known ? '.clone()' : ''}`}`,
     ...v.patch ? [`x[${v.prow}:${v.prow + v.patch},${v.pcol}:${v.pcol + v.patch}] = 0`] : [],
     'model = trained_cnn()', 'with torch.no_grad():',
-    '    chances = model(x[None]).softmax(1)[0]', `    maps = model.body[:${v.block}](x[None,None])[0]`,
-    `print(int(chances.argmax()), f'{chances.max():.1%}, {chances[${v.asked}]:.1%}')`,
+    '    probs = model(x[None]).softmax(1)[0]', `    maps = model.body[:${v.block}](x[None,None])[0]`,
+    `print(int(probs.argmax()), f'{probs.max():.1%}, {probs[${v.asked}]:.1%}')`,
     `print(f'{maps[${v.channel},${v.row},${v.col}]:.2f}')`].join('\n')
 }
 
@@ -183,10 +183,10 @@ const STYLE = `
 .x-cnn_live-top { display: grid; grid-template-columns: repeat(3, 1fr); gap: .8rem; align-items: start; }
 .x-cnn_live-blocks { display: grid; gap: .5rem; margin: .9rem 0 .5rem; }
 .x-app.x-app .x-cnn_live-products td { width: 40px; min-width: 40px; }
-@media (max-width: 500px) { .x-cnn_live-top { grid-template-columns: 1fr 1fr; } .x-cnn_live-answers { grid-column: 1 / 3; } .x-app.x-app .x-cnn_live-products td { width: 30px; min-width: 30px; } }
+@media (max-width: 500px) { .x-cnn_live-top { grid-template-columns: 1fr 1fr; align-items: end; } .x-cnn_live-answers { grid-column: 1 / 3; } .x-app.x-app .x-cnn_live-products td { width: 30px; min-width: 30px; } }
 `
 const COLUMNS = { wide: [8, 16, 16, 32], narrow: [4, 8, 16, 16] }  // maps beside each other, for each block
-const percent = p => `${fmt(100*p, 1)} %`, article = digit => digit === 8 ? 'an 8' : `a ${digit}`
+const percent = p => `${fmt(100*p, 1)}%`, article = digit => digit === 8 ? 'an 8' : `a ${digit}`
 // The maps of a block beside each other, with a gap of one cell (NaN) between them
 function mosaic(maps, side, columns) {
   const n = maps.length/side**2, step = side + 1
@@ -206,9 +206,9 @@ function render({ model, el }) {
 
   // controls
   const image = choice('digit', [], value => set({ source: Number(value) }))
-  const clear = h('button', { type: 'button', onclick: () => set({ source: -1, drawn: '' }) }, 'Clear')
+  const clear = h('button', { type: 'button', onclick: () => set({ source: -1, drawn: '' }) }, 'Clear drawing')
   const erase = toggle('erase', () => {}), center = toggle('scale and center like MNIST', value => set({ center: value }))
-  const patch = count('patch, in pixels', SPEC.patch, value => set({ patch: value }))
+  const patch = count('patch size (pixels)', SPEC.patch, value => set({ patch: value }))
   root.append(h('div', { class: 'x-row' }, image.el, clear, erase.el, center.el, patch.el))
 
   // the drawing, what the network gets, what it says
@@ -240,7 +240,7 @@ function render({ model, el }) {
     const size = state.values.patch || 8
     set({ patch: size, prow: clamp(row, 0, 28 - size), pcol: clamp(col, 0, 28 - size) })
   }
-  const input = heatmap('input: drag a patch', {
+  const input = heatmap('input: drag to cover a patch', {
     point: (row, col) => place(row - Math.floor((state.values.patch || 8)/2), col - Math.floor((state.values.patch || 8)/2)),
     key: event => {
       const to = moved(event, [state.values.prow, state.values.pcol], 28, 28)
@@ -272,7 +272,7 @@ function render({ model, el }) {
       if (to) choose(...to.map((x, a) => x%step === side ? x + Math.sign(x - now[a]) : x))  // over the gap
     } })
   })
-  const read = readout(), chosen = readout(), steps = h('p', { class: 'x-spelled' }), from = choice('channel of the block before', [], value => set({ input_channel: Number(value) }))
+  const read = readout(), chosen = readout(), steps = h('p', { class: 'x-spelled' }), from = choice('input channel', [], value => set({ input_channel: Number(value) }))
   const tables = ['window', 'kernel', 'products'].map(name => numbers(name)), code = pythonButton(() => pythonFor(state.values))
   root.append(read.el, h('div', { class: 'x-cnn_live-blocks' }, blocks.map(b => b.el)), chosen.el, h('div', { class: 'x-row' }, from.el),
     h('div', { class: 'x-sum x-cnn_live-products' }, tables.map((t, i) => i ? h('div', { class: 'x-term' }, h('span', { class: 'x-op' }, i === 1 ? '×' : '='), t.el) : t.el)), steps, code.el)
@@ -288,16 +288,16 @@ function render({ model, el }) {
     // images
     const cover = v.patch && !r.error ? [[v.prow, v.pcol, v.patch, v.patch]] : [], [top, left] = [Math.max(0, e.field.top), Math.max(0, e.field.left)]
     const [bottom, right] = [e.field.top, e.field.left].map(x => Math.min(28, x + e.field.size)), focused = document.activeElement === drawing.canvas
-    drawing.draw(r.drawing, look.ink, { label: 'Drawing, 28 by 28. Arrow keys move the pen, space draws, delete erases, shift and arrow keys draw a line', frames: focused ? [[...pen, 1, 1]] : [], colors })
-    input.draw(r.seen, look.ink, { label: 'Input of the network, 28 by 28. Arrow keys move a patch of paper over it, delete takes it away', unused: cover, colors,
+    drawing.draw(r.drawing, look.ink, { label: 'Drawing, 28 by 28. Arrow keys move the pen, Space draws, Delete erases, Shift with an arrow key draws a line', frames: focused ? [[...pen, 1, 1]] : [], colors })
+    input.draw(r.seen, look.ink, { label: 'Input of the network, 28 by 28. Arrow keys move a blank patch over it, Delete removes it', unused: cover, colors,
       frames: [[top, left, bottom - top, right - left], ...cover.map(box => [...box, true])] })
     // probabilities
-    asking.textContent = v.patch ? 'probabilities; line: without patch' : 'probabilities: ask for a digit'
+    asking.textContent = v.patch ? 'probabilities (line: without the patch)' : 'probabilities: pick a digit'
     bars.forEach(({ button, bar, whole, number }, digit) => {
-      bar.style.width = `${100*(r.error ? 0 : r.chances[digit])}%`
+      bar.style.width = `${100*(r.error ? 0 : r.probs[digit])}%`
       whole.style.left = `${100*(r.error ? 0 : r.whole[digit])}%`
       whole.hidden = Boolean(r.error) || !v.patch
-      number.textContent = r.error ? '–' : percent(r.chances[digit])
+      number.textContent = r.error ? '–' : percent(r.probs[digit])
       button.setAttribute('aria-pressed', String(digit === v.asked))
     })
     // blocks
@@ -308,13 +308,13 @@ function render({ model, el }) {
         const [a, b] = [Math.max(0, e.top), Math.max(0, e.left)], [y, x] = placeIn(i + 1, { channel: e.part.n, row: a, col: b })
         frames.push([y, x, Math.min(side, e.top + KERNELS[v.block - 1]) - a, Math.min(side, e.left + KERNELS[v.block - 1]) - b])
       }
-      const heading = `block ${i + 1}: ${CHANNELS[i + 1]} maps of ${side} × ${side}`
-      map.draw(mosaic(maps, side, columns), x => Number.isNaN(x) ? gap : look.ink(x/most), { label: `${heading}, the darker the larger. Arrow keys choose an activation`, heading, frames, colors })
+      const heading = `block ${i + 1}: ${CHANNELS[i + 1]} feature maps, ${side} × ${side}`
+      map.draw(mosaic(maps, side, columns), x => Number.isNaN(x) ? gap : look.ink(x/most), { label: `${heading}, darker is larger. Arrow keys select an activation`, heading, frames, colors })
     })
     code.draw()
     if (r.error) { read.say(r.error); for (const el of [chosen.el, steps]) el.textContent = '' } else {
-      const best = r.chances.indexOf(Math.max(...r.chances)), before = r.whole.indexOf(Math.max(...r.whole)), asked = r.chances[v.asked]
-      read.say(`It reads ${article(best)}, with a probability of ${percent(r.chances[best])}. Is it ${article(v.asked)}? ${asked >= .5 ? 'Yes' : 'No'}, ${percent(asked)}.`
+      const best = r.probs.indexOf(Math.max(...r.probs)), before = r.whole.indexOf(Math.max(...r.whole)), asked = r.probs[v.asked]
+      read.say(`The network reads ${article(best)} with probability ${percent(r.probs[best])}. Is it ${article(v.asked)}? ${asked >= .5 ? 'Yes' : 'No'}, ${percent(asked)}.`
         + (v.patch ? ` Without the patch: ${[...new Set([before, v.asked])].map(digit => `${article(digit)}, ${percent(r.whole[digit])}`).join('; ')}.` : ''), inking)
     }
     drawActivation(v, r, e, { top, left, bottom, right })
@@ -323,12 +323,12 @@ function render({ model, el }) {
     const { k, inputs } = r.net.blocks[v.block - 1], scale = x => Math.max(1e-9, ...x.flat().map(Math.abs)), tint = (x, most) => y => look.signed(y/most*.75)
     from.el.style.display = inputs === 1 ? 'none' : ''
     if (from.control.options.length !== inputs + 1) {
-      from.control.replaceChildren(h('option', { value: -1 }, 'the one with the largest effect'), ...e.parts.map(({ n }) => h('option', { value: n }, `channel ${n + 1}`)))
+      from.control.replaceChildren(h('option', { value: -1 }, 'largest contribution'), ...e.parts.map(({ n }) => h('option', { value: n }, `channel ${n + 1}`)))
     }
     from.show(v.input_channel)
     ;[e.part.window, e.part.weight, e.part.products].forEach((x, i) => tables[i].draw(x, tint(x, scale(x)), look.on))
     const n = inputs*k*k, share = inputs > 1 ? `the ${k*k} products of channel ${e.part.n + 1} sum to ${fmt(e.part.sum)}, those of all ${inputs} channels to ${fmt(e.sum)}` : `the ${n} products sum to ${fmt(e.sum)}`
-    if (!r.error) chosen.say(`Block ${v.block}, channel ${v.channel + 1}, row ${v.row + 1}, column ${v.col + 1}: ${fmt(e.value)}, from ${n} products. It sees pixels ${field.top + 1} to ${field.bottom} down and ${field.left + 1} to ${field.right} across.`, inking)
+    if (!r.error) chosen.say(`Block ${v.block}, channel ${v.channel + 1}, row ${v.row + 1}, column ${v.col + 1}: activation ${fmt(e.value)}, from ${n} products. Its receptive field: rows ${field.top + 1} to ${field.bottom}, columns ${field.left + 1} to ${field.right} of the input.`, inking)
     const signed = x => x < 0 ? `− ${fmt(-x)}` : `+ ${fmt(x)}`
     steps.replaceChildren(h('span', {}, `convolution: ${share}`),
       h('span', {}, `batch normalization: (${fmt(e.sum)} ${signed(-e.mean)}) / ${fmt(e.sd)} × ${fmt(e.gamma)} ${signed(e.beta)} = ${fmt(e.normal)}`), h('span', {}, `ReLU: ${fmt(e.value)}`))

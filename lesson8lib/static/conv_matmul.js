@@ -104,7 +104,7 @@ function render({ model, el }) {
     kernelSize.show(v.kernel.length === kw ? v.kernel.length : '')
     for (const [control, value] of [[stride, v.stride], [padding, v.padding], [letters, v.letters], [view, v.view]]) control.show(value)
     if (document.activeElement !== bias || readNumber(bias.value) !== v.bias) bias.value = short(v.bias)
-    const names = [[-1, 'no weight'], ...v.kernel.flat().map((x, k) => [k, v.letters ? GREEK[k] : `${GREEK[k]} = ${short(x)}`])]
+    const names = [[-1, 'none'], ...v.kernel.flat().map((x, k) => [k, v.letters ? GREEK[k] : `${GREEK[k]} = ${short(x)}`])]
     weight.control.replaceChildren(...names.map(([value, text]) => h('option', { value }, text)))
     weight.show(v.weight)
     for (const element of [output.el, ...boxes]) element.hidden = false
@@ -137,10 +137,10 @@ function render({ model, el }) {
     const asLetters = [...cells.map(([k, c]) => `${GREEK[k]}·${pixelName(v, c)}`), 'b'].join(' + '), asNumbers = [...cells.map(([k, c]) => `${factor(r.weights[k])}·${factor(r.x[c])}`), factor(v.bias)].join(' + ')
     read.say(`Output ${outputName(r.out.length, v.row)} = ${asLetters} = ${asNumbers} = ${short(r.out[v.row], 2)}.`)
     const own = v.weight < 0 ? [] : r.places.flatMap(row => row.map((k, c) => [k, c]).filter(([k]) => k === v.weight).map(([, c]) => c))
-    gradient.textContent = v.weight < 0 ? '' : `The gradient of the sum of all outputs with respect to ${GREEK[v.weight]} is a sum over its ${own.length} ${own.length === 1 ? 'cell' : 'cells'}: `
+    gradient.textContent = v.weight < 0 ? '' : `The gradient of the sum of all outputs with respect to ${GREEK[v.weight]} is a sum over its ${own.length} ${own.length === 1 ? 'entry' : 'entries'}: `
       + `${own.map(c => pixelName(v, c)).join(' + ') || '0'} = ${own.map(c => factor(r.x[c])).join(' + ') || '0'} = ${short(gradients(r.places, r.x, n)[v.weight], 2)}.`
     const total = r.places.flat().length, used = r.places.flat().filter(k => k >= 0).length
-    facts.textContent = `Matrix: ${r.places.length} × ${r.x.length} = ${total} entries; ${total - used} are fixed at zero (gray), the other ${used} are ${n} ${n === 1 ? 'weight' : 'weights'}, one color each.`
+    facts.textContent = `Matrix: ${r.places.length} × ${r.x.length} = ${total} entries; ${total - used} are fixed at zero (gray), the other ${used} ${used === 1 ? 'holds' : 'hold'} the ${n === 1 ? 'weight' : `${n} weights, one color per weight`}.`
   }
   look.start()
   return () => { look.stop(); state.stop() }

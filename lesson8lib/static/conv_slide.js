@@ -143,7 +143,7 @@ function render({ model, el }) {
   const dilation = count('dilation', SPEC.dilation, value => set({ dilation: value }))
   const useRelu = toggle('ReLU', value => set({ relu: value }))
   const second = toggle('second layer', value => { stop(); set({ layers: value ? 2 : 1 }) })
-  const play = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => timer ? stop() : start() }, 'Play')
+  const play = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => timer ? stop() : start() }, 'Run')
   const step = h('button', { type: 'button', onclick: () => { stop(); forward() } }, 'Step')
   const clear = h('button', { type: 'button', onclick: () => set({ drawn: '' }) }, 'Clear drawing')
   root.append(h('div', { class: 'x-row' }, image.el, clear, preset.el, size.el, stride.el, padding.el, dilation.el, useRelu.el, second.el, play, step))
@@ -159,7 +159,7 @@ function render({ model, el }) {
   }
   function stop() { clearInterval(timer); timer = null; show() }
   function show() {
-    play.textContent = timer ? 'Pause' : 'Play'
+    play.textContent = timer ? 'Pause' : 'Run'
     play.setAttribute('aria-pressed', String(Boolean(timer)))
   }
 
@@ -200,12 +200,12 @@ function render({ model, el }) {
   // the arithmetic: windows, weights, products
   const read = readout()
   const edit = key => (i, j, x) => { if (fits(SPEC[key], [[x]])) set({ [key]: state.values[key].map((row, a) => row.map((w, b) => a === i && b === j ? x : w)) }) }
-  const first = [numbers('kernel of channel 1', { edit: edit('kernel') }), numbers('kernel of channel 2', { edit: edit('kernel2') })]
+  const first = [numbers('first layer, kernel 1', { edit: edit('kernel') }), numbers('first layer, kernel 2', { edit: edit('kernel2') })]
   const editors = h('div', { class: 'x-sum' }, first.map(t => t.el))
   const sums = [
     [numbers('window'), numbers('kernel', { edit: edit('kernel') }), numbers('products')],
-    [numbers('red: channel 1', { frameClass: 'x-1' }), numbers('blue: weights', { edit: edit('second'), frameClass: 'x-2' }), numbers('products')],
-    [numbers('green: channel 2', { frameClass: 'x-3' }), numbers('mauve: weights', { edit: edit('second2'), frameClass: 'x-4' }), numbers('products')],
+    [numbers('red: window of channel 1', { frameClass: 'x-1' }), numbers('blue: kernel for channel 1', { edit: edit('second'), frameClass: 'x-2' }), numbers('products')],
+    [numbers('green: window of channel 2', { frameClass: 'x-3' }), numbers('mauve: kernel for channel 2', { edit: edit('second2'), frameClass: 'x-4' }), numbers('products')],
   ].map(tables => ({ tables, el: h('div', { class: 'x-sum' }, tables.map((t, i) => i ? h('div', { class: 'x-term' }, h('span', { class: 'x-op' }, i === 1 ? '×' : '='), t.el) : t.el)) }))
   const spelled = h('p', { class: 'x-spelled' }), facts = h('p', { class: 'x-facts' }), dropped = h('p', { class: 'x-facts' })
   const code = pythonButton(() => pythonFor(state.values))
@@ -216,7 +216,7 @@ function render({ model, el }) {
     const v = state.values, one = v.layers === 1, colors = look.colors
     r = compute(v)
     // controls
-    const options = [...[v.image, ...v.digits].map((_, i) => [i, v.names[i] ?? (i ? `image ${i + 1}` : 'image')]), [-1, 'draw your own']]
+    const options = [...[v.image, ...v.digits].map((_, i) => [i, v.names[i] ?? (i ? `image ${i + 1}` : 'image')]), [-1, 'your drawing']]
     if (shownDigits !== options.length) { image.control.replaceChildren(...options.map(([value, text]) => h('option', { value }, text))); shownDigits = options.length }
     image.show(v.source)
     preset.show(presetOf(v.kernel))
@@ -240,7 +240,7 @@ function render({ model, el }) {
       frames.push([v.row*v.stride, v.col*v.stride, spanOf(kh, v.dilation) + more, spanOf(kw, v.dilation) + across])
     }
     if (drawing()) frames.push([cursor[0] + p, cursor[1] + p, 1, 1])
-    const help = drawing() ? 'Arrow keys move the pen, space draws, delete erases, shift and arrow keys draw a line' : 'Arrow keys move the window, space plays'
+    const help = drawing() ? 'Arrow keys move the pen, Space draws, Delete erases, Shift with an arrow key draws a line' : 'Arrow keys move the window, Space starts or pauses'
     input.draw(padded, look.ink, { label: `Image, ${height} by ${width}${p ? `, padded by ${p}` : ''}. ${help}`, heading: `image ${height} × ${width}${p ? ` + padding ${p}` : ''}`, frames, unused, colors })
     if (r.error) {
       read.say(r.error)
@@ -249,7 +249,7 @@ function render({ model, el }) {
       return
     }
     const scale = x => Math.max(...x.flat().map(Math.abs)) || 1
-    const show = (map, x, name, frames) => { const top = scale(x); map.draw(x, y => look.signed(y/top), { label: `${name}, ${x.length} by ${x[0].length}. Arrow keys move the window, space plays`, heading: `${name} ${x.length} × ${x[0].length}`, frames, colors }) }
+    const show = (map, x, name, frames) => { const top = scale(x); map.draw(x, y => look.signed(y/top), { label: `${name}, ${x.length} by ${x[0].length}. Arrow keys move the window, Space starts or pauses`, heading: `${name} ${x.length} × ${x[0].length}`, frames, colors }) }
     if (!one) r.maps.forEach((x, k) => show(channelMaps[k], x, `channel ${k + 1}`, [[v.row, v.col, ...second3()]]))
     show(output, r.out, one ? 'output' : 'output of the second layer', [[v.row, v.col, 1, 1]])
     // numbers
@@ -267,15 +267,16 @@ function render({ model, el }) {
     const factor = w => w < 0 ? `(${short(w)})` : short(w), long = terms[0].window[0].length > 4
     const lines = terms.flatMap((t, k) => t.window.map((row, i) => (k || i ? '+ ' : '') + row.map((x, j) => long ? fmt(t.products[i][j]) : `${fmt(x)} × ${factor(t.weight[i][j])}`).join(' + ')))
     const sum = r.outSums[v.row][v.col], value = r.out[v.row][v.col], n = terms.reduce((s, t) => s + t.products.flat().length, 0)
-    lines.push(`= ${fmt(sum)}${v.relu ? `, and after the ReLU ${fmt(value)}` : ''}`)
+    lines.push(`= ${fmt(sum)}${v.relu ? `; after ReLU: ${fmt(value)}` : ''}`)
     spelled.replaceChildren(...lines.map(line => h('span', {}, line)))
-    read.say(`Row ${v.row + 1}, column ${v.col + 1}: the ${n === 1 ? 'product is' : `${n} products sum to`} ${fmt(sum)}${v.relu ? `, after the ReLU ${fmt(value)}` : ''}.`, Boolean(timer))
+    read.say(`Row ${v.row + 1}, column ${v.col + 1}: the ${n === 1 ? 'product is' : `${n} products sum to`} ${fmt(sum)}${v.relu ? `; after ReLU: ${fmt(value)}` : ''}.`, Boolean(timer))
     const formula = (n, k) => `⌊(${n} + 2·${p} − ${v.dilation}·(${k} − 1) − 1) / ${v.stride}⌋ + 1`
     const channels = one ? 1 : 2, weightsText = one ? `1 · 1 · ${kh} · ${kw} = ${kh*kw}` : `2 · 1 · ${kh} · ${kw} + 1 · 2 · ${second3().join(' · ')} = ${2*kh*kw + 2*second3()[0]*second3()[1]}`
-    facts.textContent = `Output shape: (${one ? 1 : 2}, ${r.maps[0].length}, ${r.maps[0][0].length}), from ${formula(height, kh)} = ${r.maps[0].length}${height === width && kh === kw ? '' : ` and ${formula(width, kw)} = ${r.maps[0][0].length}`}.`
+    facts.textContent = `${one ? 'Output shape: (1' : 'First layer: (2'}, ${r.maps[0].length}, ${r.maps[0][0].length}), from ${formula(height, kh)} = ${r.maps[0].length}${height === width && kh === kw ? '' : ` and ${formula(width, kw)} = ${r.maps[0][0].length}`}.`
       + `${one ? '' : ` Second layer: (1, ${r.out.length}, ${r.out[0].length}).`} Weights: ${weightsText}${channels === 1 ? '' : ' in two layers'}.`
-    const words = (n, what) => `${n} ${what}${n === 1 ? '' : 's'}`
-    dropped.textContent = rest[0] || rest[1] ? `The floor drops ${[rest[0] && words(rest[0], 'row'), rest[1] && words(rest[1], 'column')].filter(Boolean).join(' and ')} (hatched): no window reaches them.` : ''
+    const last = (n, what) => `last ${n === 1 ? what : `${n} ${what}s`}`, [down, across] = rest
+    const border = down === across ? last(down, down === 1 ? 'row and column' : 'row').replace('rows', 'rows and columns') : [down && last(down, 'row'), across && last(across, 'column')].filter(Boolean).join(' and the ')
+    dropped.textContent = down || across ? `No window reaches the ${border} (hatched).` : ''
     code.draw()
   }
   look.start()

@@ -85,20 +85,20 @@ function render({ model, el }) {
   root.append(h('style', {}, STYLE))
 
   // controls
-  const source = choice('activations', [['digit', 'of a 7'], ['four', 'four by hand']], value => {
+  const source = choice('activations', [['digit', 'of a 7'], ['four', 'the four by hand']], value => {
     const at = state.values.activations.flat().reduce((best, x, i, all) => x > all[best] ? i : best, 0), width = state.values.activations[0].length  // the largest
     set(value === 'digit' ? { source: value, row: Math.floor(at/width), col: at%width } : { source: value, row: 0, col: 0, p: SPEC.p.value, seed: SPEC.seed.value })
   })
   const p = h('input', { type: 'range', min: 0, max: 0.95, step: 0.05, oninput: () => set({ p: Number(p.value) }) }), field = labeled('', p)
   const seed = count('seed', SPEC.seed, value => set({ seed: value }))
-  const again = h('button', { type: 'button', onclick: () => set({ seed: (state.values.seed + 1)%(SPEC.seed.high + 1) }) }, 'New draw')
+  const again = h('button', { type: 'button', onclick: () => set({ seed: (state.values.seed + 1)%(SPEC.seed.high + 1) }) }, 'New mask')
   const training = toggle('training', value => set({ training: value })), rescale = toggle('divide by 1 − p', value => set({ rescale: value }))
   root.append(h('div', { class: 'x-row' }, source.el, field, seed.el, again, training.el, rescale.el))
 
   // four pictures, or four rows of numbers, of which one cell is chosen in all
   const choose = (row, col) => set({ row, col })
   const key = event => { const x = xOf(state.values), to = moved(event, [state.values.row, state.values.col], x.length, x[0].length); if (to) choose(...to) }
-  const titles = ['activations', 'random numbers', 'mask: 1 is kept', 'output']
+  const titles = ['activations', 'random numbers', 'mask (1 = kept)', 'output']
   const pictures = titles.map(title => heatmap(title, { point: choose, key })), tables = titles.map(title => numbers(title, { focus: choose }))
   const images = h('div', { class: 'x-maps' }, pictures.map(x => x.el)), rows = h('div', {}, tables.map(x => x.el))
   const read = readout(), facts = h('p', { class: 'x-facts' }), code = pythonButton(() => pythonFor(state.values))
@@ -109,7 +109,7 @@ function render({ model, el }) {
     const v = state.values, r = compute(v), isDigit = v.source === 'digit', { row, col } = v
     source.el.style.display = v.activations.length && v.index >= 0 ? '' : 'none'
     for (const [control, value] of [[source, v.source], [seed, v.seed], [training, v.training], [rescale, v.rescale]]) control.show(value)
-    field.firstChild.textContent = `p = ${fmt(v.p)}, the probability to drop`
+    field.firstChild.textContent = `p = ${fmt(v.p)}, the probability of dropping`
     p.value = v.p
     rescale.control.disabled = !v.training
     images.style.display = isDigit ? '' : 'none'
@@ -119,19 +119,19 @@ function render({ model, el }) {
     parts.forEach((x, k) => {
       const unused = !v.training && (k === 1 || k === 2), color = y => k === 1 || k === 2 ? look.ink(isDigit ? y : y*.4) : isDigit ? look.ink(y/most) : look.signed(y/most*.75)
       for (const it of [pictures[k], tables[k]]) it.el.style.display = unused ? 'none' : ''
-      if (isDigit) pictures[k].draw(x, color, { label: `${titles[k]}, ${x.length} by ${x[0].length}. Arrow keys choose an activation`, frames: [[row, col, 1, 1]], colors: look.colors })
+      if (isDigit) pictures[k].draw(x, color, { label: `${titles[k]}, ${x.length} by ${x[0].length}. Arrow keys select an activation`, frames: [[row, col, 1, 1]], colors: look.colors })
       else {
         tables[k].draw(x, color, look.on, y => k === 2 ? short(y) : fmt(y))
         tables[k].cells()[0].forEach((cell, j) => cell.classList.toggle('x-marked', j === col))
       }
     })
     // words
-    const at = isDigit ? `Row ${row + 1}, column ${col + 1}` : `Activation ${col + 1}`, [x, u, y] = [r.x, r.noise, r.out].map(a => fmt(a[row][col])), kept = r.mask[row][col] === 1
+    const at = isDigit ? `Row ${row + 1}, column ${col + 1}` : `Activation ${col + 1}`, [x, u, y] = [[r.x, 3], [r.noise, 2], [r.out, 3]].map(([a, digits]) => fmt(a[row][col], digits)), kept = r.mask[row][col] === 1
     const n = r.x.flat().length, above = r.x.flat().filter(a => a > 0).length, left = r.x.flat().filter((a, i) => a > 0 && r.mask.flat()[i]).length
-    const fate = kept ? `is greater than p, so ${x} is kept${v.rescale ? `, and divided by ${fmt(1 - v.p)} it becomes ${y}` : ''}` : `is not greater than p, so ${x} becomes 0`
-    read.say(v.training ? `${r.kept} of ${n} activations are kept${isDigit ? `, among them ${left} of the ${above} above zero` : ''}. ${at}: the random number ${u} ${fate}.`
-      : `In evaluation nothing is dropped and nothing divided. ${at}: ${x} stays ${y}.`)
-    facts.textContent = `Mean of the activations: ${fmt(r.mean, 3)}. Mean of the output: ${fmt(r.meanOut, 3)}${v.training ? `; over ${SEEDS} seeds, from ${v.seed} on: ${fmt(r.meanOfSeeds, 3)}` : ''}.`
+    const fate = kept ? `is greater than p, so ${x} is kept${v.rescale ? `; divided by ${fmt(1 - v.p)}, it becomes ${y}` : ''}` : `is not greater than p, so ${x} becomes 0`
+    read.say(v.training ? `${r.kept} of ${n} activations are kept${isDigit ? `, including ${left} of the ${above} positive ones` : ''}. ${at}: the random number ${u} ${fate}.`
+      : `In evaluation mode, nothing is dropped or rescaled. ${at}: ${x} stays ${y}.`)
+    facts.textContent = `Mean of the activations: ${fmt(r.mean, 3)}. Mean of the output: ${fmt(r.meanOut, 3)}${v.training ? `; averaged over seeds ${v.seed} to ${v.seed + SEEDS - 1}: ${fmt(r.meanOfSeeds, 3)}` : ''}.`
     code.draw()
   }
   look.start()

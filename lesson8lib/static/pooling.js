@@ -91,7 +91,7 @@ const STYLE = `
 .x-pooling-out .x-map canvas { cursor: pointer; }
 `
 function render({ model, el }) {
-  const root = frame(el, 'An object moves, and two kinds of pooling report it')
+  const root = frame(el, 'Max and average pooling of a moving object')
   const look = theme(root, () => state.draw())
   const state = store(model, SPEC, tidy, draw)
   const set = changes => { state.set(changes) }
@@ -101,10 +101,10 @@ function render({ model, el }) {
   // controls
   const map = choice('feature map', [['object', 'an object'], ['digit', 'lower edges of a 7']], value => set(value === 'digit' ? { map: value, row: 0, col: 0, window: 2 } : { map: value }))
   const number = (label, key) => ({ key, ...count(label, SPEC[key], value => set({ [key]: value })) })
-  const ofObject = [number('cells', 'cells'), number('object: height', 'height'), number('width', 'width')]
+  const ofObject = [number('cells per side', 'cells'), number('object height', 'height'), number('object width', 'width')]
   const settings = [number('window', 'window'), number('padding', 'padding')]
-  const stride = choice('stride', [[0, 'the window'], ...[1, 2, 3].map(n => [n, n])], value => set({ stride: Number(value) }))
-  const noise = choice('noise: std', [0, .25, .5, 1].map(x => [x, x || 'none']), value => set({ noise: Number(value) }))
+  const stride = choice('stride', [[0, 'window size'], ...[1, 2, 3].map(n => [n, n])], value => set({ stride: Number(value) }))
+  const noise = choice('noise std', [0, .25, .5, 1].map(x => [x, x || 'none']), value => set({ noise: Number(value) }))
   root.append(h('div', { class: 'x-row' }, map.el, ofObject.map(c => c.el), settings[0].el, stride.el, settings[1].el, noise.el))
 
   // the map: the object is dragged, or moved with the arrow keys
@@ -128,7 +128,7 @@ function render({ model, el }) {
   // both outputs: numbers where there is room for them, else pictures
   const select = (row, col) => set({ orow: row, ocol: col })
   const selectKey = event => { const to = !r.error && moved(event, [state.values.orow, state.values.ocol], r.max.length, r.max[0].length); if (to) select(...to) }
-  const outputs = [['max', 'maximum'], ['mean', 'average']].map(([name, title]) => ({ name, title, table: numbers(title, { focus: select }), picture: heatmap(title, { point: select, key: selectKey }) }))
+  const outputs = [['max', 'max pooling'], ['mean', 'average pooling']].map(([name, title]) => ({ name, title, table: numbers(title, { focus: select }), picture: heatmap(title, { point: select, key: selectKey }) }))
   const read = readout(), facts = h('p', { class: 'x-facts' }), dropped = h('p', { class: 'x-facts' }), code = pythonButton(() => pythonFor(state.values))
   root.append(h('div', { class: 'x-pooling-maps' }, input.el, outputs.map(o => h('div', { class: 'x-pooling-out' }, o.table.el, o.picture.el))), read.el, facts, dropped, code.el)
 
@@ -160,16 +160,16 @@ function render({ model, el }) {
           cell.classList.toggle('x-marked', i === v.orow && j === v.ocol)
           cell.style.height = `${Math.max(33, Math.round(150/x.length))}px`  // few cells are large, like the windows they stand for
         }))
-      } else picture.draw(x, color, { label: `${title}, ${x.length} by ${x[0].length}. Arrow keys choose a window`, heading: `${title} ${x.length} × ${x[0].length}`, frames: [[v.orow, v.ocol, 1, 1]], colors })
+      } else picture.draw(x, color, { label: `${title}, ${x.length} by ${x[0].length}. Arrow keys select a window`, heading: `${title} ${x.length} × ${x[0].length}`, frames: [[v.orow, v.ocol, 1, 1]], colors })
     }
     // words
     const [a, b] = [r.max[v.orow][v.ocol], r.mean[v.orow][v.ocol]], all = r.max.length === 1 && v.window === n && !p, covered = v.height*v.width
-    read.say((isObject ? `The object covers ${covered} of ${n*n} cells. ` : `The edges are moved by ${short(v.row)} down and ${short(v.col)} to the right. `)
-      + `${all ? 'Over the whole map' : `In the window at row ${v.orow + 1}, column ${v.ocol + 1} of the output`}, the maximum is ${fmt(a)} and the average ${fmt(b)}.`)
-    const [none, max, mean] = ['none', 'max', 'mean'].map(name => Number.isFinite(r.changes[name]) ? fmt(r.changes[name]) : 'undefined (it was all zeros)')
-    facts.textContent = `Concat pooling reports both: ${2*r.max.length*r.max[0].length} numbers, shape (2, ${r.max.length}, ${r.max[0].length}).`
-      + (r.step ? ` One cell further to the ${r.step > 0 ? 'right' : 'left'}, the relative change is ${none} without pooling, ${max} with max and ${mean} with average pooling.` : '')
-    dropped.textContent = rest > 0 ? `The last ${rest === 1 ? 'row and column fit' : `${rest} rows and columns fit`} into no window (hatched): what lies there is not reported.` : ''
+    read.say((isObject ? `The object covers ${covered} of ${n*n} cells. ` : `The edges are shifted by (${short(v.row)}, ${short(v.col)}) (down, right). `)
+      + `${all ? 'Over the whole map' : `For row ${v.orow + 1}, column ${v.ocol + 1} of the output`}, the maximum is ${fmt(a)} and the average ${fmt(b)}.`)
+    const [none, max, mean] = ['none', 'max', 'mean'].map(name => Number.isFinite(r.changes[name]) ? fmt(r.changes[name]) : 'an undefined amount (it was all zeros)')
+    facts.textContent = `Concat pooling returns both: ${2*r.max.length*r.max[0].length} values, shape (2, ${r.max.length}, ${r.max[0].length}).`
+      + (r.step ? ` Moved one cell to the ${r.step > 0 ? 'right' : 'left'}, the map changes by ${none} (relative squared change) without pooling, by ${max} after max pooling and by ${mean} after average pooling.` : '')
+    dropped.textContent = rest > 0 ? `No window reaches the last ${rest === 1 ? 'row and column' : `${rest} rows and columns`} (hatched).` : ''
   }
   look.start()
   return () => { look.stop(); state.stop() }
