@@ -169,7 +169,7 @@ export function pythonFor(v) {
     `path = gradient_descent(loss, start, lr=${v.lr}, steps=${v.steps}, zero=${v.zero ? 'True' : 'False'})`, 'print(path[-1].tolist(), loss(path[-1]).item())'].join('\n')
   if (v.part === 'relus') return ['import torch', 'from lesson8lib.optimizers import Adam', 'from lesson8lib.relus import relu_interpolant', '', ...data,
     tensor('knots', v.start.map(([k]) => k)), tensor('values', v.start.map(([, value]) => value)), 'model = relu_interpolant(knots, values)',
-    `optimizer = Adam(model.parameters(), lr=${v.lr}, ${betas})`, ...loop('model(x)'), 'errors = (model(x) - y).detach()', 'print(errors.square().mean().item(), errors.abs().max().item())'].join('\n')
+    `optimizer = Adam(model.parameters(), lr=${v.lr}, ${betas})`, ...loop('model(x)'), 'errors = (model(x) - y).detach()', 'print(errors.square().mean().sqrt().item(), errors.abs().max().item())'].join('\n')
   const [sgd, momentum, rmsprop, adam] = v.rates[0]
   return ['import torch', 'from lesson8lib.optimizers import SGD, Adam, RMSprop', '', ...data, ...v.standardize ? ['x = (x - x.mean())/x.std(correction=0)'] : [],
     'entries = {', `    'SGD': lambda p: SGD([p], lr=${sgd}),`, `    'momentum': lambda p: SGD([p], lr=${momentum}, momentum=${v.momentum}),`,
@@ -191,6 +191,7 @@ const STYLE = `
 .x-fit-error { stroke: var(--x-muted); stroke-opacity: .6; }
 .x-fit-line { fill: none; stroke-width: 2.2; }
 .x-fit-level { fill: none; stroke: var(--x-line); stroke-opacity: .7; }
+.x-fit-kink { fill: var(--x-c2); }
 .x-fit-handle { fill: var(--x-zero); stroke: var(--x-c2); stroke-width: 2.5; }
 .x-fit-handle.x-fit-chosen { fill: var(--x-c2); stroke: var(--x-focus); stroke-width: 4; }
 .x-fit-params { display: grid; grid-template-columns: auto 4.2rem minmax(90px, 1fr) auto; gap: .1rem .7rem; align-items: center; margin: .6rem 0; font-variant-numeric: tabular-nums; }
@@ -268,16 +269,24 @@ function render({ model, el }) {
   const set = changes => { stop(); state.set(changes) }
   const box = (take, more = {}, when = 'oninput') => {  // for a number that need not be an integer
     const control = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', size: 6, ...more, [when]: () => { const x = readNumber(control.value); if (Number.isFinite(x)) take(x) } })
-    return { control, show: value => { if (document.activeElement !== control || readNumber(control.value) !== value) control.value = String(value) } }
+    control.addEventListener('blur', () => { control.value = control.dataset.now })  // what does not fit is not kept
+    return { control, show: value => {
+      control.dataset.now = String(value)
+      if (document.activeElement !== control || readNumber(control.value) !== value) control.value = String(value)
+    } }
   }
   const field = (label, take, when) => { const { control, show } = box(take, {}, when); return { el: labeled(label, control), show } }
-  const setting = (label, key) => control(field(label, x => { if (fits(SPEC[key], x)) set({ [key]: x }) }), v => v[key])
+  const setting = (label, key) => control(real(label, SPEC[key], x => set({ [key]: x })), v => v[key])
   const shown = []  // [control, value of the state]
   const control = (made, value) => { shown.push([made, value]); return made.el }
   const button = (label, onclick) => h('button', { type: 'button', onclick }, label)
   const play = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => timer ? stop() : go() }, 'Run')
   const forward = () => { if (state.values.steps < SPEC.steps.high && !r.error) state.set({ steps: state.values.steps + 1 }); else stop() }
-  function go() { timer = setInterval(() => { if (root.isConnected) forward(); else stop() }, calm() ? 500 : 60); pressed() }
+  function go() {
+    if (state.values.steps === SPEC.steps.high) state.set({ steps: 0 })  // from the start again
+    timer = setInterval(() => { if (root.isConnected) forward(); else stop() }, calm() ? 500 : 60)
+    pressed()
+  }
   function stop() { clearInterval(timer); timer = null; pressed() }
   function pressed() { play.textContent = timer ? 'Pause' : 'Run'; play.setAttribute('aria-pressed', String(Boolean(timer))) }
   const stepping = [control(count('step', SPEC.steps, value => set({ steps: value })), v => v.steps), button('Step', () => { stop(); forward() }), play, button('Back to step 0', () => set({ steps: 0 }))]
@@ -310,10 +319,11 @@ function render({ model, el }) {
         Object.assign(row.arrow.style, { left: `${Math.min(from, to)}%`, width: `${Math.abs(to - from)}%`, display: next[k] ? '' : 'none' })
       })
       const now = losses.at(-1), change = now - losses[0]
-      read.say(`Step ${v.steps}: a = ${big(r.p[0])}, b = ${big(r.p[1])}, c = ${big(r.p[2])}; the ${v.loss} is ${big(now)}${v.steps ? `, ${Math.abs(change) < 5e-5 ? 'the same as' : `${big(Math.abs(change))} ${change < 0 ? 'lower' : 'higher'} than`} at step 0` : ''}.`, Boolean(timer))
+      if (!Number.isFinite(now)) read.say(`Step ${v.steps}: the ${v.loss} has diverged. Use a smaller learning rate.`, Boolean(timer))
+      else read.say(`Step ${v.steps}: a = ${big(r.p[0])}, b = ${big(r.p[1])}, c = ${big(r.p[2])}; the ${v.loss} is ${big(now)}${v.steps ? `, ${Math.abs(change) < 5e-5 ? 'the same as' : `${big(Math.abs(change))} ${change < 0 ? 'lower' : 'higher'} than`} at step 0` : ''}.`, Boolean(timer))
       const limit = steepest(curvatures(r.family, v.x))
       facts.textContent = `Red arrows: ${v.zero ? 'the negative gradient' : 'the negative sum of all gradients so far, which are never zeroed'}. The next step is ${v.lr} times as long.`
-        + (v.loss === 'MSE' ? ` The largest curvature of this MSE is ${big(limit)}: gradient descent diverges at learning rates above 2/${big(limit)} = ${big(2/limit)}.` : '')
+        + (v.loss === 'MSE' ? ` The largest curvature of this MSE is ${big(limit)}: gradient descent ${v.zero ? 'diverges' : 'then does not converge, and diverges'} at learning rates above ${v.zero ? 2 : 4}/${big(limit)} = ${big((v.zero ? 2 : 4)/limit)}.` : '')
       drawHistory(v, [losses], v.loss)
     }
     const controls = [control(choice('loss', ['MAE', 'MSE'].map(l => [l, l]), loss => set({ loss })), v => v.loss), setting('learning rate', 'lr'), control(toggle('zero the gradients after each step', zero => set({ zero })), v => v.zero)]
@@ -346,16 +356,16 @@ function render({ model, el }) {
         ...[.0005, .0035, .01, .022, .043, .1, .2, .4].map(f => svg('polygon', { points: level(Math.max(start, 1e-9)*f).map(([a, b]) => `${X(b).toFixed(1)},${Y(a).toFixed(1)}`).join(' '), class: 'x-fit-level' })),
         ...r.runs.map((run, k) => line(run.path.filter(p => p.every(Number.isFinite)).map(([a, b]) => [X(b), Y(a)]), INK[k], DASH[k])),
         svg('text', { x: X(best[1]), y: Y(best[0]) + 6, 'text-anchor': 'middle', style: 'font-size: 20px; fill: var(--x-ink)' }, '★'),
-        ...r.runs.filter(run => run.path.at(-1).every(Number.isFinite)).map(run => run.path.at(-1)).map(([a, b], k) => dot(X(b), Y(a), 4.5, { style: `fill: var(--x-${INK[k]})` })),
+        ...r.runs.flatMap(({ path }, k) => path.at(-1).every(Number.isFinite) ? [dot(X(path.at(-1)[1]), Y(path.at(-1)[0]), 4.5, { style: `fill: var(--x-${INK[k]})` })] : []),
         dot(X(intercept), Y(slope), 6, { class: 'x-fit-handle' })] })
       NAMES.forEach((_, k) => {
         const [a, b] = r.runs[k].path.at(-1)
         ;[r.runs[k].losses.at(-1), a, b].forEach((value, i) => { cells[k][i].textContent = big(value) })
         inputs[k].show(v.rates[0][k])
       })
-      const ends = r.runs.map(run => run.losses.at(-1)), winner = ends.indexOf(Math.min(...ends.filter(Number.isFinite)))
+      const ends = r.runs.map(run => run.losses.at(-1)), winner = ends.every(end => end === ends[0]) ? -1 : ends.indexOf(Math.min(...ends.filter(Number.isFinite)))
       read.say(`Step ${v.steps}: the MSE is ${NAMES.map((name, k) => `${big(ends[k])} with ${name}`).join(', ')}${v.steps && winner >= 0 ? `. ${NAMES[winner]}’s is the lowest` : ''}.`, Boolean(timer))
-      facts.textContent = `Curvature of the loss: ${big(top)} across the valley, ${big(low)} along it, condition number ${big(top/low)}. SGD diverges at learning rates above 2/${big(top)} = ${big(2/top)}.`
+      facts.textContent = `Curvature of the loss: ${big(top)} across the valley, ${big(low)} along it, condition number ${big(top/low)}. SGD diverges at learning rates above 2/${big(top)} = ${Number((2/top).toPrecision(3))}.${v.steps === SPEC.steps.high ? ' This step is the last.' : ''}`
       drawHistory(v, r.runs.map(run => run.losses), 'MSE', true)
     }
     const controls = [setting('momentum and β₁', 'momentum'), setting('α of RMSprop', 'alpha'), setting('β₂ of Adam', 'beta2'), control(toggle('standardize x', standardize => set({ standardize })), v => v.standardize)]
@@ -377,7 +387,7 @@ function render({ model, el }) {
       const at = clamp(k, point ? start[point - 1][0] + room : -1000, point < last() ? start[point + 1][0] - room : 1000)
       set({ start: start.map((p, i) => i === point ? [tidyNumber(at), tidyNumber(clamp(value, -1000, 1000))] : p), steps: 0 })
     }
-    draggable(curve, event => { if (event.type === 'pointerdown') pick(event); else move(...curve.at(event)) }, (up, right) => {
+    draggable(curve, event => { if (event.type === 'pointerdown') pick(event); else if (!state.values.steps) move(...curve.at(event)) }, (up, right) => {
       const [k, value] = state.values.start[state.values.point], size = ([low, high]) => (high - low)/80
       move(k + right*size(curve.xs), value + up*size(curve.ys))
     })
@@ -387,11 +397,11 @@ function render({ model, el }) {
       const { losses, path } = r.runs[0], p = path.at(-1), n = units(p), xs = dragged ?? span([...v.x, ...v.start.map(([k]) => k)], .04), ys = dragged ? curve.ys : span([...v.y, 0, ...v.start.map(([, value]) => value)], .1)
       const kinks = p.slice(0, n).map((m, i) => -p[n + i]/m).filter(k => k >= xs[0] && k <= xs[1]), at = t => r.family.at(p, t)
       const grid = [...Array.from({ length: 121 }, (_, i) => xs[0] + (xs[1] - xs[0])*i/120), ...kinks].sort((a, b) => a - b)
-      const handles = v.steps ? kinks.map(k => [k, at(k)]) : v.start
-      curve.draw({ title: v.steps ? 'the curve and its kinks' : 'drag the knots of the curve', xs, ys, label: `A curve of ${n} ReLUs and ${v.x.length} data points. Arrow keys move knot ${v.point + 1}, Page Up and Page Down select another`, marks: (X, Y) => [
+      const handles = v.steps ? kinks.map(k => [k, at(k)]) : v.start  // after a step, the kinks are where Adam puts them
+      curve.draw({ title: v.steps ? 'the curve and its kinks (back to step 0 to drag)' : 'drag the knots of the curve', xs, ys, label: `A curve of ${n} ReLUs and ${v.x.length} data points. Arrow keys move knot ${v.point + 1}, Page Up and Page Down select another`, marks: (X, Y) => [
         ...data(v, at, X, Y), line(grid.map(t => [X(t), Y(at(t))]), 'c2'),
-        ...handles.map(([k, value], i) => dot(X(k), Y(value), 5, { class: `x-fit-handle${!v.steps && i === v.point ? ' x-fit-chosen' : ''}` }))] })
-      point.control.replaceChildren(...v.start.map((_, i) => h('option', { value: i }, `${i + 1} of ${v.start.length}`)))
+        ...handles.map(([k, value], i) => dot(X(k), Y(value), 5, { class: v.steps ? 'x-fit-kink' : `x-fit-handle${i === v.point ? ' x-fit-chosen' : ''}` }))] })
+      if (point.control.options.length !== v.start.length) point.control.replaceChildren(...v.start.map((_, i) => h('option', { value: i }, `${i + 1} of ${v.start.length}`)))
       point.show(v.point)
       const errors = v.x.map((t, i) => Math.abs(at(t) - v.y[i])), worst = errors.indexOf(largest(errors)), unit = v.unit && ` ${v.unit}`
       read.say(`Step ${v.steps}: ${n} ${n === 1 ? 'ReLU has' : 'ReLUs have'} an RMSE of ${big(Math.sqrt(losses.at(-1)))}${unit}; the largest error is ${big(errors[worst])}${unit}, at x = ${short(v.x[worst])}.`, Boolean(timer))
@@ -411,8 +421,13 @@ function render({ model, el }) {
     const { area } = picture
     area.setAttribute('role', 'application')
     area.setAttribute('tabindex', '0')
-    area.addEventListener('pointerdown', event => { area.setPointerCapture(event.pointerId); area.focus(); dragged = picture.xs; point(event) })
-    area.addEventListener('pointermove', event => { if (event.buttons) point(event) })
+    pointing(area, event => {
+      if (event.type === 'pointerdown') { area.focus(); dragged = picture.xs }
+      point(event)
+    }, event => [...area.querySelectorAll('.x-fit-handle')].some(handle => {  // a finger drags a handle, and scrolls beside it
+      const box = handle.getBoundingClientRect()
+      return Math.hypot(event.clientX - box.x - box.width/2, event.clientY - box.y - box.height/2) < 20
+    }))
     for (const end of ['pointerup', 'pointercancel']) area.addEventListener(end, () => { dragged = null; state.draw() })
     area.addEventListener('keydown', event => {
       const moves = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }, other = { PageUp: -1, PageDown: 1 }[event.key]
