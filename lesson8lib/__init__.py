@@ -19,7 +19,7 @@ Modules:
 - `lesson8lib.dropout`: Randomly zero activations during training, so that no unit can rely on any other
 - `lesson8lib.embedding`: A learned vector for each category, and why looking it up is a matrix product
 - `lesson8lib.entity`: What a network learns about hours, months and airports, and how other models can use it
-- `lesson8lib.explorables`: Figures that react to the mouse, touch and keyboard, in Jupyter and on a page without a server
+- `lesson8lib.explorables`: Interactive figures for mouse, touch and keyboard, in Jupyter and on static pages
 - `lesson8lib.files`: Save what a model has learned in a file that runs no code, detects damage and stays readable for later versions
 - `lesson8lib.gradients`: How a computer finds the parameters of a function: a loss, its gradient, and a small step, again and again
 - `lesson8lib.hybrid`: Metadata and implicit feedback inside the embeddings, and a network beside the dot product

@@ -1,6 +1,6 @@
-"""Figures that react to the mouse, touch and keyboard, in Jupyter and on a page without a server
+"""Interactive figures for mouse, touch and keyboard, in Jupyter and on static pages
 
-Interactive figures: `Explorable` shows one of `explorable_names`, as a live widget in Jupyter (the extra `lesson8lib[widgets]`) and as part of a page elsewhere; `pack_image` and `unpack_image` write an image as text, `pack_numbers` any tensor.
+Interactive figures: `Explorable` shows one of `explorable_names`, as a live widget in Jupyter (the extra `lesson8lib[widgets]`) and as part of a page elsewhere; `pack_image` writes an image as text and `unpack_image` reads it; `pack_numbers` writes any tensor.
 
 Docs: https://lesson8lib.github.io/lesson8lib/explorables.html.md"""
 
@@ -42,7 +42,7 @@ def explorable_names()->list[str]: # to be passed to `Explorable`
     return sorted(name for name in scripts if '\nconst SPEC' in _source(name))
 
 def _module(name:str)->str:
-    "Source of an ES module that imports nothing, without lines of comments"
+    "Source of an ES module that imports nothing, without comment lines"
     shared = 'core', *re.findall(r'^// uses (\w+)\.js$', _source(name), re.M)
     return re.sub(r'^ *//.*\n', '', '\n'.join(map(_source, [*shared, name])), flags=re.M)
 
@@ -56,7 +56,7 @@ def pack_image(
 )->str: # such as '28x28:…'
     """Write an image as text, with one byte per pixel
 
-    Raises ValueError for values outside of [0, 1]. `unpack_image` reads it."""
+    Raises ValueError for values outside [0, 1]. `unpack_image` reads it."""
     h, w = check_axes(x, 'h+ w+', 'x', kind='float')
     x = x.detach().cpu()
     if not bool(((x>=0)&(x<=1)).all()):
@@ -67,8 +67,8 @@ def pack_image(
 
 def unpack_image(
     text:str, # from `pack_image`, or from an explorable's "Show as Python"
-)->Float[Tensor, 'h w']: # gray values between 0 and 1, in 255ths
-    "Read an image that is written as text. Raises ValueError for any other text"
+)->Float[Tensor, 'h w']: # gray values between 0 and 1, multiples of 1/255
+    "Read an image written by `pack_image`. Raises ValueError for any other text"
     found = re.fullmatch(r'(\d+)x(\d+):([\w+/]*=*)', text) if isinstance(text, str) else None
     size = (int(found[1]), int(found[2])) if found else (0, 0)
     try: levels = base64.b64decode(found[3], validate=True) if found else b''
@@ -79,15 +79,16 @@ def unpack_image(
 
 # %% ../nbs/05_explorables.ipynb #e0500021
 def pack_numbers(
-    x:Float[Tensor, '*shape'], # any shape but that of a single number
-    bits:int=16, # of each number: 16 or 32
+    x:Float[Tensor, '*shape'], # at least one axis
+    bits:int=16, # bits per number: 16 or 32
 )->str: # such as 'f16:5x300x50:…'
-    """Write a tensor as text, as an explorable reads it: float16 or float32, in base64
+    """Write a tensor as text: float16 or float32 numbers in base64
 
-    Raises ValueError for other `bits` and for numbers that are infinite in them."""
+    Raises ValueError for other `bits` and for numbers that are not finite at that precision."""
     if bits not in (16, 32): raise ValueError(f'`bits` must be 16 or 32, got {bits!r}')
     if not x.ndim or not x.numel():
-        raise ValueError(f'`x` must have axes and numbers, got the shape {tuple(x.shape)}')
+        shape = tuple(x.shape)
+        raise ValueError(f'`x` must have at least one axis and one element, got shape {shape}')
     with np.errstate(over='ignore'): packed = x.detach().cpu().numpy().astype(f'<f{bits//8}')
     if not np.isfinite(packed).all():
         raise ValueError(f'`x` must hold numbers that are finite in {bits} bits')
@@ -114,7 +115,7 @@ def _rounded(x):
 
 # %% ../nbs/05_explorables.ipynb #e0500030
 def _wanted(spec:dict, value)->str:
-    "What a value of the state must be, in words; empty if it is that"
+    "Describe the value required; empty if `value` is valid"
     low, high = spec.get('low', -math.inf), spec.get('high', math.inf)
     def fits(x, real): return isinstance(x, Real) and (real or isinstance(x, int)) \
         and not isinstance(x, bool) and low<=x<=high
@@ -148,7 +149,7 @@ def _png(x:Tensor, scale:int)->str:
     return 'data:image/png;base64,' + base64.b64encode(out.getvalue()).decode()
 
 def _still(alt:str, pictures:Mapping, table)->str:
-    "What a reader sees where scripts are switched off"
+    "HTML shown where scripts are disabled"
     figures = []
     for title,x in pictures.items():
         check_axes(x, 'h+ w+', f'pictures[{title!r}]')
@@ -185,40 +186,40 @@ def _is_live()->bool:
 class Explorable:
     """An interactive figure
 
-    In Jupyter a live widget if anywidget is installed, else part of a page. Raises
-    ValueError for an unknown name, an unknown key and a value that does not fit."""
+    A live widget in Jupyter if anywidget is installed, otherwise self-contained HTML.
+    Raises ValueError for an unknown name, an unknown key and a value that does not fit."""
     def __init__(self,
         name:str, # one of `explorable_names()`
-        alt:str, # what is to be seen, in a sentence
+        alt:str, # one sentence that describes the figure
         pictures:Mapping[str, Tensor]|None=None, # still images for pages without scripts
-        table:Sequence[Sequence]=(), # for pages without scripts; names first
-        **values, # the state to start with; see `Explorable.defaults`
+        table:Sequence[Sequence]=(), # for pages without scripts; column names first
+        **values, # initial state; see `Explorable.defaults`
     ):
         if name not in (names := explorable_names()):
             raise ValueError(f'`name` must be one of {", ".join(names)}, got {name!r}')
         if not isinstance(alt, str) or not alt.strip():
-            raise ValueError(f'`alt` must say what is to be seen, got {alt!r}')
+            raise ValueError(f'`alt` must describe the figure, got {alt!r}')
         self.name, self._spec, self._widget = name, _spec(name), None
         self._still = _still(alt, pictures or {}, table)
         self._values = self.defaults | self._checked(values)
 
     @property
     def defaults(self)->dict: # key -> value
-        "The state of an explorable to which nothing is passed"
+        "Default state of this explorable"
         return {key: spec['value'] for key,spec in self._spec.items()}
 
     @property
     def values(self)->dict: # key -> value
-        "The current state; in Jupyter, what the reader has made of it"
+        "Current state, in Jupyter including the reader's changes"
         return self._values | (self._widget.values if self._widget else {})
 
     def update(self, **values):
-        "Change the state, in Jupyter also on the screen. Raises ValueError as `Explorable`"
+        "Change the state and, in Jupyter, the figure. Raises ValueError as `Explorable` does"
         self._values = self.values | self._checked(values)
         if self._widget: self._widget.data, self._widget.values = self._parts()
 
     @property
-    def widget(self)->'anywidget.AnyWidget': # the same one each time
+    def widget(self)->'anywidget.AnyWidget': # created once
         "The live widget. Raises ImportError without anywidget"
         if not self._widget: self._widget = _widget(self.name, *self._parts())
         return self._widget

@@ -82,8 +82,9 @@ def _enough(table, n:int, min_ratings:int):
     check_size(n, 'n')
     check_size(min_ratings, 'min_ratings', low=0)
     if (table.ratings>=min_ratings).any(): return table[table.ratings>=min_ratings]
-    raise ValueError(f'`min_ratings` must leave something over, got {min_ratings} '
-                     f'where no {table.index.name} has more than {table.ratings.max()}')
+    kind = table.index.name
+    raise ValueError(f'`min_ratings` must leave at least one {kind}, got {min_ratings} '
+                     f'where no {kind} has more than {table.ratings.max()}')
 
 # %% ../nbs/23_interpret.ipynb #ea867d85
 class Components(NamedTuple):
@@ -148,7 +149,7 @@ def nearest(
     others = (count>=min_ratings).nonzero().squeeze(1)
     others = others[(others!=row) & (others>0)]  # row 0 stands for unknown ones
     if not len(others):
-        raise ValueError(f'`min_ratings` must leave something over, got {min_ratings}')
+        raise ValueError(f'`min_ratings` must leave another {of}, got {min_ratings}')
     factors = [_learned(m, f'{of}_factors', vocab) for m in models]
     closeness = _closeness[metric]
     near = torch.stack([closeness(f[others], f[row]) for f in factors])  # (m, others)

@@ -28,14 +28,14 @@ def case(seed):
     data = RatingsData(Vocab(['you'], 'user'), Vocab([f'film {i:02}' for i in range(n)]), (torch.stack([torch.ones_like(films), films+1], 1), stars), None)
     model = torch.nn.Module()
     model.item_bias = torch.tensor([0.]+[rand.gauss(0, 1) for _ in range(n)])
-    return model, data, dict(minRatings=rand.choice((0, 2, 5, 7, 40)), shrink=rand.choice((0, 1, 30, 500)), sort=rand.choice(COLUMNS), descending=rand.random()<.5, film=rand.randrange(n))
+    return model, data, dict(min_ratings=rand.choice((0, 2, 5, 7, 40)), shrink=rand.choice((0, 1, 30, 500)), sort=rand.choice(COLUMNS), descending=rand.random()<.5, film=rand.randrange(n))
 
 def state_of(model, data, settings):
     table = bias_table(model, data)
     return Explorable('bias_ranking', 'x', titles=table.index.tolist(), ratings=table.ratings.tolist(), means=table['mean'].tolist(), biases=table.bias.tolist(), mu=float(data.train[1].mean()), **settings).values
 
 def expected(table, v):
-    table = table[table.ratings>=v['minRatings']]
+    table = table[table.ratings>=v['min_ratings']]
     k = v['shrink']
     table = table.assign(shrunken=(table.ratings*table['mean']+k*v['mu'])/(table.ratings+k))
     slope, intercept = np.polyfit(table.shrunken, table.bias, 1) if table.shrunken.std()>1e-12 else (0., table.bias.mean())
@@ -48,7 +48,7 @@ def test_ranking(js):
     states = [state_of(*c) for c in cases]
     theirs, refused = js("return arg.map(v => m.compute(m.tidy(v)))", states), 0
     for (model, data, settings), v, got in zip(cases, states, theirs, strict=True):
-        table, least = bias_table(model, data).astype({'bias': 'float64', 'mean': 'float64'}), settings['minRatings']
+        table, least = bias_table(model, data).astype({'bias': 'float64', 'mean': 'float64'}), settings['min_ratings']
         pick = top_bias if v['descending'] else bottom_bias
         try: library = pick(model, data, n=6, min_ratings=least)
         except ValueError as e:
@@ -73,7 +73,7 @@ def run_shown(js, values, names=None, known=''):
     with contextlib.redirect_stdout(io.StringIO()) as printed: exec(code.replace(known, ''), names or {})
     return printed.getvalue().splitlines(), code, SimpleNamespace(**r)
 
-@pytest.mark.parametrize('state', [dict(), dict(sort='shrunken', shrink=50, minRatings=9), dict(sort='residual', descending=False, film=3), dict(sort='ratings', shrink=3)], ids=str)
+@pytest.mark.parametrize('state', [dict(), dict(sort='shrunken', shrink=50, min_ratings=9), dict(sort='residual', descending=False, film=3), dict(sort='ratings', shrink=3)], ids=str)
 def test_shown_python(js, state):
     (correlation, _, *rows), code, r = run_shown(js, Explorable('bias_ranking', 'x', **state).values)
     assert max(map(len, code.splitlines()))<=88
@@ -81,7 +81,7 @@ def test_shown_python(js, state):
     for row, film in zip(rows, r.order, strict=False):
         assert [float(x) for x in row.split()[-5:]]==pytest.approx([film[name] for name in ('bias', 'ratings', 'mean', 'shrunken', 'residual')], abs=1e-4)
 
-@pytest.mark.parametrize('state', [dict(), dict(descending=False, minRatings=200), dict(sort='shrunken', shrink=100)], ids=str)
+@pytest.mark.parametrize('state', [dict(), dict(descending=False, min_ratings=200), dict(sort='shrunken', shrink=100)], ids=str)
 def test_shown_python_of_the_page(js, trained, state):
     "With the model trained anew, the numbers of the page"
     values = on_its_page('bias_ranking').values | state
@@ -122,7 +122,7 @@ def test_mouse(tab, js, viewport):
     app(page).locator('svg').scroll_into_view_if_needed()
     page.mouse.click(*place_of(page, 'Liar Liar (1997)'))
     says(page, 'Liar Liar (1997): bias ')
-    heading = app(page).get_by_role('button', name='sort by height above the line')
+    heading = app(page).get_by_role('button', name='sort by residual')
     for order in ('descending', 'ascending'):
         heading.click()
         page.wait_for_function("order => document.querySelectorAll('.x-app th')[2].getAttribute('aria-sort') === order", arg=order)
@@ -157,14 +157,14 @@ def test_keyboard_and_address(tab, js):
     page.keyboard.press('Enter')
     r = js("const v = m.tidy(arg), r = m.compute(v); return [r.fit.correlation, r.byShrunken.findIndex(f => v.titles[f.film] === 'Fargo (1996)') + 1]", on_its_page('bias_ranking').values | dict(shrink=k))
     says(page, f', rank {r[1]} of 304.')
-    assert f'the correlation of bias and shrunken mean is {r[0]:.3f}.' in app(page).locator('.x-facts').inner_text()
+    assert f'the correlation between bias and shrunken mean is {r[0]:.3f}.' in app(page).locator('.x-facts').inner_text()
     hash_is(page, "hash.includes('bias_ranking.sort=shrunken')")
     again = tab(page.evaluate('location.hash'))
     says(again, 'Fargo (1996): bias ')
     assert app(again).locator('.x-facts').inner_text()==app(page).locator('.x-facts').inner_text() and list_of(again)==list_of(page)
-    app(again).get_by_label('at least').focus()
+    app(again).get_by_label('minimum number').focus()
     again.keyboard.press('End')
-    says(again, '`min_ratings` must leave something over, got 500 where no item has more than 466')
+    says(again, '`min_ratings` must leave at least one item, got 500 where no item has more than 466')
     assert list_of(again)==[]
     again.keyboard.press('Home')
     says(again, 'Fargo (1996): bias ')

@@ -206,8 +206,8 @@ def test_controls_and_address(tab):
     app(page).get_by_label('horizontal axis').select_option('3')
     app(page).get_by_label('vertical axis').select_option('1')
     app(page).get_by_label('color by').select_option('Drama')
-    app(page).get_by_label('neighbors by').select_option('euclidean')
-    app(page).get_by_label('neighbors', exact=True).fill('3')
+    app(page).get_by_label('similarity').select_option('euclidean')
+    app(page).get_by_label('number of neighbors').fill('3')
     says(page, ' distance ')
     hash_is(page, "['x=3', 'y=1', 'run=3', 'metric=euclidean', 'n=3', 'color=Drama'].every(part => hash.includes('film_map.' + part))")
     assert 'Large dots: the ' in app(page).locator('.x-facts').inner_text() and app(page).locator('circle.x-hit').count()>50
@@ -215,7 +215,7 @@ def test_controls_and_address(tab):
     says(again, 'Of its 3 neighbors')
     for read in (lambda p: app(p).locator('.x-says').inner_text(), lambda p: app(p).locator('.x-facts').inner_text(), lambda p: app(p).locator('tbody').inner_text()): assert read(again)==read(page)
     app(again).get_by_label('color by').select_option('mean rating')
-    again.wait_for_function("document.querySelector('.x-facts').textContent.includes('Blue: mean rating of ')")
+    again.wait_for_function("document.querySelector('.x-facts').textContent.includes('Colors: mean rating, from ')")
     assert app(again).locator('circle.x-dot[fill]').count()==304
     assert not tab.wrong
 

@@ -33,7 +33,7 @@ def case(seed):
     i, j = torch.tril_indices(d, d)
     ratings = [(film, rand.randint(1, 5)) for film in rand.sample(range(films), rand.randint(0, films))]
     state = Explorable('taste_live', 'x', titles=[f'film {k}' for k in range(films)], counts=list(range(films)), means=means, covariances=covs[:,i,j], pulls=pulls,
-        prior=prior.mean.tolist(), priorCovariance=prior.cov.tolist(), typical=typical.tolist(), typicalCount=count, mu=mu, noise=noise,
+        prior=prior.mean.tolist(), prior_covariance=prior.cov.tolist(), typical=typical.tolist(), typical_count=count, mu=mu, noise=noise,
         ratings=[f'{f}:{s}' for f,s in ratings], level=rand.randint(1, 99), film=rand.randrange(films)).values
     return model, ratings, state
 
@@ -144,17 +144,17 @@ def test_mouse(tab, js, viewport):
     says(page, f'{title}: you gave 1; predicted ')
     r = js("return m.compute(m.tidy(arg))", values | dict(ratings=[*values['ratings'], f'{film}:1'], film=film))
     text = lambda x: f'{x:.2f}'.replace('-', '−')
-    assert f'you gave 1; predicted {text(r["own"]["shown"])} stars, 90 % interval {text(r["own"]["low"])} to {text(r["own"]["high"])}.' in app(page).locator('.x-says').inner_text()
+    assert f'you gave 1; predicted {text(r["own"]["shown"])} stars, 90% prediction interval {text(r["own"]["low"])} to {text(r["own"]["high"])}.' in app(page).locator('.x-says').inner_text()
     for row, f in zip(rows(page, 0), r['best'], strict=True):
         assert row.startswith(f'{values["titles"][f["film"]]} {text(f["shown"])} {text(f["low"])} to {text(f["high"])} ')
     assert rows(page, 1)[0].endswith(text(r['why']['mu'])) and rows(page, 1)[-1]==f'sum {text(r["own"]["mean"])}' and len(rows(page, 1))==8
     assert rows(page, 2)[0]==f'{title} 1 {text(r["own"]["shown"])}' and len(rows(page, 2))==6
     hash_is(page, f"hash.includes(';{film}:1')")
-    app(page).get_by_role('button', name='no rating').click()
+    app(page).get_by_role('button', name='Remove rating').click()
     says(page, f'{title}: predicted ')
-    assert app(page).get_by_role('button', name='no rating').is_disabled()
+    assert app(page).get_by_role('button', name='Remove rating').is_disabled()
     app(page).get_by_role('button', name='Clear ratings').click()
-    page.wait_for_function("document.querySelector('.x-app').textContent.includes('You have rated no film')")
+    page.wait_for_function("document.querySelector('.x-app').textContent.includes('No ratings yet')")
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1
     assert not tab.wrong
 
@@ -184,15 +184,15 @@ def test_keyboard_and_address(tab):
     page.keyboard.press('Enter')
     says(page, 'Fargo (1996): you gave 4; predicted ')
     assert app(page).get_by_role('button', name='4 ★').get_attribute('aria-pressed')=='true' and page.evaluate('document.activeElement.textContent')=='4 ★'
-    app(page).get_by_label('interval, %').fill('50')
-    app(page).get_by_label('films listed').fill('3')
-    says(page, '50 % interval')
+    app(page).get_by_label('interval (%)').fill('50')
+    app(page).get_by_label('films shown').fill('3')
+    says(page, '50% prediction interval')
     hash_is(page, "hash.includes('taste_live.level=50') && hash.includes('taste_live.n=3')")
     again = tab(page.evaluate('location.hash'))
     says(again, 'Fargo (1996): you gave 4; predicted ')
     assert [rows(again, i) for i in range(3)]==[rows(page, i) for i in range(3)] and len(rows(again, 0))==3
     none = tab('#taste_live.ratings=')
-    none.wait_for_function("document.querySelector('.x-app').textContent.includes('You have rated no film')")
+    none.wait_for_function("document.querySelector('.x-app').textContent.includes('No ratings yet')")
     app(none).get_by_role('button', name='3 ★').click()
     says(none, 'you gave 3')
     assert not tab.wrong

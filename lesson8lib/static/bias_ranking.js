@@ -8,7 +8,7 @@ const SPEC = {
   "mu": {"value": 3.5, "real": true, "fixed": true},
   "setup": {"value": "", "fixed": true},
   "film": {"value": 0, "low": 0, "high": 9999},
-  "minRatings": {"value": 0, "low": 0, "high": 500},
+  "min_ratings": {"value": 0, "low": 0, "high": 500},
   "shrink": {"value": 0, "low": 0, "high": 500},
   "sort": {"value": "bias", "choices": ["bias", "residual", "ratings", "mean", "shrunken"]},
   "descending": {"value": true}
@@ -24,13 +24,13 @@ export function line(x, y) {  // least squares: slope, intercept and the correla
 }
 export function enough(ratings, least) {  // the films with at least so many ratings, or an error
   const kept = ratings.map((_, i) => i).filter(i => ratings[i] >= least), most = Math.max(...ratings)
-  if (!kept.length) throw new RangeError(`\`min_ratings\` must leave something over, got ${least} where no item has more than ${most}`)
+  if (!kept.length) throw new RangeError(`\`min_ratings\` must leave at least one item, got ${least} where no item has more than ${most}`)
   return kept
 }
 export const ranked = (values, descending) => values.map((_, i) => i).sort((i, j) => (descending ? values[j] - values[i] : values[i] - values[j]) || i - j)
 export function compute(v) {
   try {
-    const kept = enough(v.ratings, v.minRatings), shrunk = kept.map(i => shrunken(v.means[i], v.ratings[i], v.mu, v.shrink)), bias = kept.map(i => v.biases[i])
+    const kept = enough(v.ratings, v.min_ratings), shrunk = kept.map(i => shrunken(v.means[i], v.ratings[i], v.mu, v.shrink)), bias = kept.map(i => v.biases[i])
     const fit = line(shrunk, bias), films = kept.map((film, i) => ({
       film, bias: bias[i], residual: bias[i] - fit.slope*shrunk[i] - fit.intercept, ratings: v.ratings[film], mean: v.means[film], shrunken: shrunk[i],
     }))
@@ -42,7 +42,7 @@ export function compute(v) {
   }
 }
 export function tidy(v) {
-  return { ...v, film: Math.min(v.film, v.titles.length - 1), minRatings: Math.max(v.minRatings, Math.min(...v.ratings)) }
+  return { ...v, film: Math.min(v.film, v.titles.length - 1), min_ratings: Math.max(v.min_ratings, Math.min(...v.ratings)) }
 }
 
 // ---- The same in Python
@@ -53,11 +53,11 @@ function invented(v) {
 }
 export function pythonFor(v) {
   const library = v.setup && v.sort === 'bias', pick = v.descending ? 'top_bias' : 'bottom_bias'
-  return [v.setup || invented(v), ...library ? [`from lesson8lib.interpret import ${pick}`] : [], 'import numpy as np', '', `table = table[table.ratings >= ${v.minRatings}]`,
+  return [v.setup || invented(v), ...library ? [`from lesson8lib.interpret import ${pick}`] : [], 'import numpy as np', '', `table = table[table.ratings >= ${v.min_ratings}]`,
     `k = ${v.shrink}`, "shrunken = (table.ratings*table['mean'] + k*mu)/(table.ratings + k)",
     'slope, intercept = np.polyfit(shrunken, table.bias, 1)', 'residual = table.bias - slope*shrunken - intercept',
     'table = table.assign(shrunken=shrunken, residual=residual)', 'print(table.bias.corr(table.shrunken))',
-    ...library ? [`print(${pick}(model, data, n=10, min_ratings=${v.minRatings}))`] : [`print(table.${v.descending ? 'nlargest' : 'nsmallest'}(10, '${v.sort}').to_string())`],
+    ...library ? [`print(${pick}(model, data, n=10, min_ratings=${v.min_ratings}))`] : [`print(table.${v.descending ? 'nlargest' : 'nsmallest'}(10, '${v.sort}').to_string())`],
     `print(table.loc[${quoted(v.titles[v.film])}])`].join('\n')
 }
 
@@ -72,7 +72,7 @@ function slider(label, low, high, change) {
   const input = h('input', { type: 'range', min: low, max: high, step: 1, oninput: () => change(Number(input.value)) }), now = h('span')
   return { el: h('label', { class: 'x-field x-bias_ranking-slider' }, h('span', {}, `${label}: `, now), input), show: value => { input.value = value; now.textContent = value } }
 }
-const COLUMNS = [['bias', 'bias'], ['residual', 'above line'], ['ratings', 'ratings'], ['mean', 'mean'], ['shrunken', 'shrunken']]
+const COLUMNS = [['bias', 'bias'], ['residual', 'residual'], ['ratings', 'ratings'], ['mean', 'mean'], ['shrunken', 'shrunken']]
 function render({ model, el }) {
   const root = frame(el, 'Films by bias and by mean rating')
   root.append(h('style', {}, POINTS_STYLE + STYLE))
@@ -83,8 +83,8 @@ function render({ model, el }) {
   const { titles, ratings, means, biases } = state.values
 
   const find = search('find a film', titles, film => set({ film }))
-  const least = slider('at least this many ratings', Math.min(...ratings), SPEC.minRatings.high, value => set({ minRatings: value }))
-  const shrink = slider('shrinkage: average ratings added', 0, SPEC.shrink.high, value => set({ shrink: value }))
+  const least = slider('minimum number of ratings', Math.min(...ratings), SPEC.min_ratings.high, value => set({ min_ratings: value }))
+  const shrink = slider('average ratings added (shrinkage)', 0, SPEC.shrink.high, value => set({ shrink: value }))
   root.append(h('div', { class: 'x-row' }, find.el, least.el, shrink.el))
 
   const plot = pointPlot('Bias against mean rating', i => set({ film: r.films[i].film }), () => state.draw()), read = readout(), facts = h('p', { class: 'x-facts' })
@@ -103,11 +103,11 @@ function render({ model, el }) {
     if (!look.colors.zero) return
     const v = state.values
     r = compute(v)
-    for (const [control, value] of [[find, v.film], [least, v.minRatings], [shrink, v.shrink]]) control.show(value)
+    for (const [control, value] of [[find, v.film], [least, v.min_ratings], [shrink, v.shrink]]) control.show(value)
     sorts.forEach((button, i) => {
       const [key, text] = COLUMNS[i], own = key === v.sort
       button.textContent = own ? `${text} ${v.descending ? '▼' : '▲'}` : text
-      button.setAttribute('aria-label', `sort by ${key === 'residual' ? 'height above the line' : key === 'shrunken' ? 'shrunken mean' : text}`)
+      button.setAttribute('aria-label', `sort by ${key === 'shrunken' ? 'shrunken mean' : text}`)
       button.parentElement.setAttribute('aria-sort', own ? (v.descending ? 'descending' : 'ascending') : 'none')
     })
     const rows = shown(), at = r.films.findIndex(f => f.film === v.film), bounds = [ends(means), ends(biases)]
@@ -118,18 +118,18 @@ function render({ model, el }) {
       labels: [...at < 0 ? [] : [[at, plain(titles[v.film]), 'x-strong']], ...rows.filter(f => f.film !== v.film).map(f => [r.films.indexOf(f), plain(titles[f.film]), ''])],
       lines: r.fit ? [[...across.flatMap(x => [x, r.fit.slope*x + r.fit.intercept]), 'x-fit']] : [],
       titles: [v.shrink ? `shrunken mean rating, ${v.shrink} average ratings added` : 'mean rating', 'bias'],
-      describe: `${r.films.length} films. Arrow keys choose the next film in their direction`,
+      describe: `${r.films.length} films. Arrow keys select the nearest film in that direction`,
     })
     code.draw()
     list.el.classList.toggle('x-bias_ranking-plain', !v.shrink && v.sort !== 'shrunken')  // the shrunken mean is the mean
     list.draw(rows.map(f => [`${rankIn(r.order, f.film)}. ${titles[f.film]}`, fmt(f.bias), fmt(f.residual), String(f.ratings), fmt(f.mean), fmt(f.shrunken)]), {
-      heading: `${v.descending ? 'Highest' : 'Lowest'} first`, chosen: i => rows[i].film === v.film })
+      heading: `Sorted by ${v.sort === 'shrunken' ? 'shrunken mean' : v.sort === 'mean' ? 'mean rating' : v.sort === 'ratings' ? 'number of ratings' : v.sort}, ${v.descending ? 'highest' : 'lowest'} first`, chosen: i => rows[i].film === v.film })
     if (r.error) { read.say(r.error); facts.textContent = ''; return }
     const own = r.films[at], of = ` of ${r.films.length}`
     read.say(own ? `${titles[v.film]}: bias ${fmt(own.bias)}, rank ${rankIn(r.byBias, v.film)}${of}; `
       + `${v.shrink ? 'shrunken mean' : 'mean rating'} ${fmt(own.shrunken)}, rank ${rankIn(r.byShrunken, v.film)}${of}.` : `${titles[v.film]} has only ${v.ratings[v.film]} ratings.`)
-    facts.textContent = `${r.films.length} films; the correlation of bias and ${v.shrink ? 'shrunken mean' : 'mean rating'} is ${Number.isNaN(r.fit.correlation) ? 'not defined' : fmt(r.fit.correlation, 3)}. `
-      + (own ? `${plain(titles[v.film])} is ${fmt(Math.abs(own.residual))} ${own.residual < 0 ? 'below' : 'above'} the line.` : '')
+    facts.textContent = `${r.films.length} films; the correlation between bias and ${v.shrink ? 'shrunken mean' : 'mean rating'} is ${Number.isNaN(r.fit.correlation) ? 'not defined' : fmt(r.fit.correlation, 3)}. `
+      + (own ? `${plain(titles[v.film])} is ${fmt(Math.abs(own.residual))} ${own.residual < 0 ? 'below' : 'above'} the regression line.` : '')
   }
   look.start()
   return () => { look.stop(); state.stop(); plot.stop() }

@@ -5,9 +5,9 @@ const SPEC = {
   "ratings": {"value": [0, 0, 0, 0, 0, 0], "fixed": true},
   "means": {"value": [], "fixed": true},
   "genres": {"value": [], "fixed": true},
-  "genresOf": {"value": [], "fixed": true},
+  "genres_of": {"value": [], "fixed": true},
   "factors": {"value": "f16:2x6x3:MzsAOAC0ADoANAC4ALgAOgA0ALoAOAA4ADQAvAAwALQAugC4ADgAuwA0ADQAugA4ADoAOAC0ADgAOgC5ALwAMAAAALoAtAA4", "kind": "array", "bits": 16, "fixed": true},
-  "minRatings": {"value": 0, "low": 0, "high": 9999, "fixed": true},
+  "min_ratings": {"value": 0, "low": 0, "high": 9999, "fixed": true},
   "setup": {"value": "", "fixed": true},
   "film": {"value": 0, "low": 0, "high": 9999},
   "x": {"value": 1, "low": 1, "high": 10},
@@ -88,7 +88,7 @@ function properties(v) {
   return {
     ...v.means.length ? { 'mean rating': v.means } : {}, ...v.ratings.some(Boolean) ? { 'number of ratings': v.ratings.map(Math.log) } : {},
     ...years.every(Number.isFinite) ? { year: years } : {},
-    ...Object.fromEntries(v.genres.map((genre, g) => [genre, v.genresOf.map(bits => bits >> g & 1)])),
+    ...Object.fromEntries(v.genres.map((genre, g) => [genre, v.genres_of.map(bits => bits >> g & 1)])),
   }
 }
 // The runs and their components stay the same while a reader looks around: they are computed once
@@ -136,17 +136,16 @@ function propertyFor(v) {
 export function pythonFor(v) {
   const r = compute(v), k = Math.max(v.x, v.y), colored = v.color !== 'nothing', axes = `[${v.x - 1}, ${v.y - 1}]`
   return [...colored ? ['import math'] : [], 'import torch', v.setup || invented(v), 'from lesson8lib.interpret import bias_table, nearest, pca', '',
-    'table = bias_table(models[0], data)', `table = table[table.ratings >= ${v.minRatings}]`, 'films = table.index',
+    'table = bias_table(models[0], data)', `table = table[table.ratings >= ${v.min_ratings}]`, 'films = table.index',
     `factors = models[${v.run}].item_factors.detach()[data.items.index(films)]`, `found = pca(factors, ${k})`,
     `points = found.points[:,${axes}] * torch.tensor([${r.signs.map(python).join(', ')}])  # as in the first run`,
     `name = ${quoted(v.titles[v.film])}`, 'print(points[films.get_loc(name)].tolist())', `print(found.explained[${axes}].tolist())`,
     ...colored ? [...propertyFor(v), 'values = torch.tensor([float(value) for value in values])', 'print(torch.corrcoef(torch.cat([points.T, values[None]]))[2,:2].tolist())'] : [],
-    `print(nearest(models, data, name, n=${v.n}, metric='${v.metric}', min_ratings=${v.minRatings}))`].join('\n')
+    `print(nearest(models, data, name, n=${v.n}, metric='${v.metric}', min_ratings=${v.min_ratings}))`].join('\n')
 }
 
 // ---- The page
-const percent = x => `${fmt(100*x, 1)} %`
-const signed = x => fmt(x).replace(/^(−?)0\./, '$1.')
+const percent = x => `${fmt(100*x, 1)}%`
 function render({ model, el }) {
   const root = frame(el, 'A map of the films')
   root.append(h('style', {}, POINTS_STYLE))
@@ -158,8 +157,8 @@ function render({ model, el }) {
   const find = search('find a film', state.values.titles, film => set({ film }))
   const across = choice('horizontal axis', [], x => set({ x: Number(x) })), up = choice('vertical axis', [], y => set({ y: Number(y) }))
   const run = choice('training run', Array.from({ length: r.runs }, (_, i) => [i, `seed ${i}`]), value => set({ run: Number(value) }))
-  const color = choice('color by', ['nothing', ...Object.keys(properties(state.values))].map(name => [name, name]), name => set({ color: name }))
-  const metric = choice('neighbors by', [['cosine', 'cosine similarity'], ['euclidean', 'distance']], name => set({ metric: name })), n = count('neighbors', SPEC.n, value => set({ n: value }))
+  const color = choice('color by', [['nothing', 'none'], ...Object.keys(properties(state.values)).map(name => [name, name])], name => set({ color: name }))
+  const metric = choice('similarity', [['cosine', 'cosine similarity'], ['euclidean', 'distance']], name => set({ metric: name })), n = count('number of neighbors', SPEC.n, value => set({ n: value }))
   root.append(h('div', { class: 'x-row' }, find.el, run.el, across.el, up.el, color.el, metric.el, n.el))
 
   const read = readout(), facts = h('p', { class: 'x-facts' }), map = pointPlot('Map of the films', film => set({ film }), () => state.draw())
@@ -175,10 +174,10 @@ function render({ model, el }) {
   }
   function legend(v) {
     if (!r.property) return ''
-    const by = ` Correlation with component ${v.x}: ${signed(r.correlations[0])}; with component ${v.y}: ${signed(r.correlations[1])}.`
-    if (v.genres.includes(v.color)) return `Large dots: the ${r.property.filter(Boolean).length} films of the genre ${v.color}.${by}`
+    const by = ` Correlation with component ${v.x}: ${fmt(r.correlations[0])}; with component ${v.y}: ${fmt(r.correlations[1])}.`
+    if (v.genres.includes(v.color)) return `Large dots: the ${r.property.filter(Boolean).length} films in the genre ${v.color}.${by}`
     const ends = [Math.min, Math.max].map(f => f(...v.color === 'number of ratings' ? v.ratings : r.property)).map(x => short(x, 2))
-    return `Blue: ${v.color} of ${ends[0]}; red: ${ends[1]}.${by}`
+    return `Colors: ${v.color}, from ${ends[0]} (blue) to ${ends[1]} (red).${by}`
   }
   function draw() {
     if (!look.colors.zero) return
@@ -193,16 +192,16 @@ function render({ model, el }) {
     map.draw({
       points: dots(v), names: v.titles, chosen: v.film, titles: [`component ${v.x} (${percent(r.shown[0])} of the variance)`, `component ${v.y} (${percent(r.shown[1])})`],
       rings: [...near.map(film => [film, 'x-near']), [v.film, 'x-here']], labels: labels.map(([film, kind]) => [film, plain(v.titles[film]), kind]),
-      describe: `${v.titles.length} films; ${name} is chosen. Arrow keys choose the next film in their direction`,
+      describe: `${v.titles.length} films; ${name} is chosen. Arrow keys select the nearest film in that direction`,
     })
     const stable = r.near.filter(film => film.agree === r.runs).length, [first] = r.near, what = v.metric === 'cosine' ? 'cosine similarity' : 'distance'
     read.say(`${name} is at ${fmt(r.points[v.film][0])} on component ${v.x} and ${fmt(r.points[v.film][1])} on component ${v.y}. `
-      + `Its nearest film is ${v.titles[first.film]}, ${what} ${fmt(first.value)}. Of its ${v.n} ${v.n === 1 ? 'neighbor' : 'neighbors'}, ${stable} ${stable === 1 ? 'is' : 'are'} among the ${v.n} nearest in all ${r.runs} runs.`)
-    const again = r.again[0] === null ? '' : `Correlation with the same component of the other runs, on average: component ${v.x} ${signed(r.again[0])}, component ${v.y} ${signed(r.again[1])}. `
+      + `Its nearest neighbor is ${v.titles[first.film]}, ${what} ${fmt(first.value)}. Of its ${v.n} ${v.n === 1 ? 'neighbor' : 'neighbors'}, ${stable} ${stable === 1 ? 'is' : 'are'} among the ${v.n} nearest in all ${r.runs} runs.`)
+    const again = r.again[0] === null ? '' : `Mean absolute correlation with the same component in the other runs: ${fmt(r.again[0])} for component ${v.x}, ${fmt(r.again[1])} for component ${v.y}. `
     facts.textContent = again + legend(v)
     heads[1].textContent = v.metric === 'cosine' ? 'cosine' : what
     list.draw(r.near.map(({ film, value, agree }) => [v.titles[film], fmt(value), `${agree} of ${r.runs}`, String(v.ratings[film])]),
-      { heading: `Nearest to ${name}: mean ${what} over the runs, and the runs in which it is among the ${v.n} nearest` })
+      { heading: `Nearest to ${name}: mean ${what} over the runs, and number of runs with the film among the ${v.n} nearest` })
     code.draw()
   }
   look.start()

@@ -7,9 +7,9 @@ const SPEC = {
   "covariances": {"value": "f32:6x6:AAAEPwAAiD4AAJA+AAAAPgAAgDwAACA+AADAPQAAAL0AAIA+AACAPAAAoL0AAMA9AACIPgAAIL4AAJA+AAAgvgAAAD0AAIg+AAAQPgAAAL0AAEA+AAAAvQAAUD4AAMg+AAAgPgAAgD0AAAA+AACAPAAAgLwAAEA+AACgPQAAAL0AAKg+AACAvAAAwL0AACg/", "kind": "array", "bits": 32, "fixed": true},
   "pulls": {"value": "f32:6x3:AAAAPgAAAAAAAIA9AAAAPgAAAAAAAAAAAACAvQAAAD4AAAAAAAAAvgAAgD0AAAAAAAAAAAAAAL4AAIA9AAAAvgAAAL4AAAAA", "kind": "array", "bits": 32, "fixed": true},
   "prior": {"value": [0.0625, 0, 0.125], "fixed": true},
-  "priorCovariance": {"value": [[1, 0.25, 0], [0.25, 1, 0], [0, 0, 0.25]], "fixed": true},
+  "prior_covariance": {"value": [[1, 0.25, 0], [0.25, 1, 0], [0, 0, 0.25]], "fixed": true},
   "typical": {"value": [0.0625, 0, 0], "fixed": true},
-  "typicalCount": {"value": 4, "real": true, "fixed": true},
+  "typical_count": {"value": 4, "real": true, "fixed": true},
   "mu": {"value": 3.5, "real": true, "fixed": true},
   "noise": {"value": 0.75, "real": true, "fixed": true},
   "setup": {"value": "", "fixed": true},
@@ -57,8 +57,8 @@ export function quantile(p) {  // of the standard normal distribution, by halvin
 let squares = { text: null }
 function world(v) {
   if (squares.text !== v.covariances) squares = { text: v.covariances, covariances: unpackNumbers(v.covariances).map(square) }
-  return { means: unpackNumbers(v.means), covariances: squares.covariances, pulls: unpackNumbers(v.pulls), prior: v.prior, covariance: v.priorCovariance,
-    precision: inverse(v.priorCovariance), typical: v.typical, typicalCount: v.typicalCount, mu: v.mu, noise: v.noise }
+  return { means: unpackNumbers(v.means), covariances: squares.covariances, pulls: unpackNumbers(v.pulls), prior: v.prior, covariance: v.prior_covariance,
+    precision: inverse(v.prior_covariance), typical: v.typical, typicalCount: v.typical_count, mu: v.mu, noise: v.noise }
 }
 // Which films were rated moves the mean of the prior: each has a pull, less that of a typical user, and few films are trusted little
 export function priorMean(w, films) {
@@ -114,9 +114,9 @@ function invented(v) {
   return ['import torch', 'from lesson8lib.bayes import BayesFactors, Features, Prior', '', 'torch.set_default_dtype(torch.float64)',
     `titles = [${wrapped(v.titles.map(quoted), 10)}]`, ...numbers('means', v.means, `${n}, ${d}`), ...numbers('triangles', v.covariances, `${n}, -1`), ...numbers('pulls', v.pulls, `${n}, ${d}`),
     `covariances, (i, j) = torch.zeros(${n}, ${d}, ${d}), torch.tril_indices(${d}, ${d})`, 'covariances[:,i,j] = covariances[:,j,i] = triangles',
-    `mean = torch.tensor([${wrapped(v.prior.map(String), 21)}])`, `covariance = torch.tensor([${wrapped(v.priorCovariance.flat().map(String), 27)}])`,
+    `mean = torch.tensor([${wrapped(v.prior.map(String), 21)}])`, `covariance = torch.tensor([${wrapped(v.prior_covariance.flat().map(String), 27)}])`,
     `prior = Prior(mean, covariance.view(${d}, ${d}), torch.eye(${d}))`, `typical = torch.tensor([${wrapped(v.typical.map(String), 24)}])`,
-    `features = Features(typical, ${v.typicalCount}, pulls)`,
+    `features = Features(typical, ${v.typical_count}, pulls)`,
     'user = torch.zeros(1, 1), torch.zeros(1, 1, 1)', 'rest = torch.zeros(0), features, features', `factors = BayesFactors(*user, means, covariances, prior, prior, ${v.mu}, ${v.noise}, *rest)`].join('\n')
 }
 function byHand(v, half) {  // with `BayesFactors`, of films that are no table of ratings
@@ -165,7 +165,7 @@ function amount(x) {  // a term of the sum, red above zero and blue below it
 }
 const change = x => `${x < -.005 ? '−' : x > .005 ? '+' : '±'}${fmt(Math.abs(x))}`
 function render({ model, el }) {
-  const root = frame(el, 'Rate films and see what is recommended')
+  const root = frame(el, 'Rate films and get recommendations')
   root.append(h('style', {}, POINTS_STYLE + STYLE))
   const look = theme(root, () => state.draw())
   const state = store(model, SPEC, tidy, draw)
@@ -186,15 +186,15 @@ function render({ model, el }) {
     suggested = turn(k)
     set({ film: famous[suggested] })
   } }, 'Suggest a film')
-  const level = count('interval, %', SPEC.level, value => set({ level: value })), n = count('films listed', SPEC.n, value => set({ n: value }))
+  const level = count('interval (%)', SPEC.level, value => set({ level: value })), n = count('films shown', SPEC.n, value => set({ n: value }))
   const clear = h('button', { type: 'button', onclick: () => set({ ratings: [] }) }, 'Clear ratings')
   root.append(h('div', { class: 'x-row' }, find.el, next, level.el, n.el, clear))
 
-  const stars = [1, 2, 3, 4, 5].map(s => h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => rate(s) }, `${s} ★`)), none = h('button', { type: 'button', onclick: () => rate(0) }, 'no rating')
+  const stars = [1, 2, 3, 4, 5].map(s => h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => rate(s) }, `${s} ★`)), none = h('button', { type: 'button', onclick: () => rate(0) }, 'Remove rating')
   const legend = h('legend'), read = readout()
   root.append(h('fieldset', { class: 'x-taste_live-stars' }, legend, h('div', { class: 'x-row', style: 'margin:0' }, stars, none), read.el))
   const best = listing('', ['film', '1 to 5 stars', 'stars', 'change'], i => set({ film: r.best[i].film }))
-  const own = listing('Your ratings, the last one first', ['film', 'stars', 'predicted'], i => set({ film: mine()[i][0] }))
+  const own = listing('Your ratings, newest first', ['film', 'stars', 'predicted'], i => set({ film: mine()[i][0] }))
   const why = listing('', ['term', '− 0 +', 'stars']), code = pythonButton(() => pythonFor(state.values)), facts = h('p', { class: 'x-facts' })
   root.append(best.el, h('div', { class: 'x-taste_live-two' }, why.el, own.el), facts, code.el)
   const mine = () => [...r.ratings].reverse()
@@ -215,13 +215,13 @@ function render({ model, el }) {
     none.disabled = !given
     clear.disabled = !last
     const f = r.own, then = r.before?.[v.film]
-    read.say(`${name}: ${given ? `you gave ${given}; predicted` : 'predicted'} ${fmt(f.shown)} stars, ${v.level} % interval ${fmt(f.low)} to ${fmt(f.high)}.`
-      + (then ? ` Your last rating, ${last[1]} for ${titles[last[0]]}, changed this by ${change(f.shown - then.shown)} and the standard deviation from ${fmt(then.sd, 3)} to ${fmt(f.sd, 3)}.` : ''))
+    read.say(`${name}: ${given ? `you gave ${given}; predicted` : 'predicted'} ${fmt(f.shown)} stars, ${v.level}% prediction interval ${fmt(f.low)} to ${fmt(f.high)}.`
+      + (then ? ` Your last rating, ${last[1]} for ${titles[last[0]]}, changed the prediction by ${change(f.shown - then.shown)} and its standard deviation from ${fmt(then.sd, 3)} to ${fmt(f.sd, 3)}.` : ''))
     best.draw(r.best.map(b => [titles[b.film], interval(b, r.before?.[b.film]), h('span', {}, fmt(b.shown), h('span', { class: 'x-taste_live-ends' }, `${fmt(b.low)} to ${fmt(b.high)}`)), r.before ? change(b.shown - r.before[b.film].shown) : '']), {
-      heading: `Recommended: the highest predictions, with ${v.level} % intervals${r.before ? ' (hollow: before your last rating)' : ''}`, chosen: i => r.best[i].film === v.film })
+      heading: `Recommended: the highest predictions, with ${v.level}% intervals${r.before ? ' (hollow circles: before your last rating)' : ''}`, chosen: i => r.best[i].film === v.film })
     why.draw(reasons(v).map(([term, x, plain]) => [term, plain ? '' : amount(x), plain ? fmt(x) : change(x)]), { heading: `Why ${fmt(r.own.mean)} for ${name}?` })
-    own.draw(mine().map(([film, s]) => [titles[film], String(s), fmt(r.films[film].shown)]), { chosen: i => mine()[i][0] === v.film, heading: last ? 'Your ratings, the last one first' : 'You have rated no film: the predictions are those for a typical user' })
-    facts.textContent = r.own.mean !== r.own.shown ? `The sum lies outside of the scale and is shown as ${fmt(r.own.shown)}.` : ''
+    own.draw(mine().map(([film, s]) => [titles[film], String(s), fmt(r.films[film].shown)]), { chosen: i => mine()[i][0] === v.film, heading: last ? 'Your ratings, newest first' : 'No ratings yet: these are the predictions for a typical user' })
+    facts.textContent = r.own.mean !== r.own.shown ? `The sum lies outside the rating scale and is clipped to ${fmt(r.own.shown)}.` : ''
     code.draw()
   }
   look.start()
