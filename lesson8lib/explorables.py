@@ -42,9 +42,10 @@ def explorable_names()->list[str]: # to be passed to `Explorable`
     return sorted(name for name in scripts if '\nconst SPEC' in _source(name))
 
 def _module(name:str)->str:
-    "Source of an ES module that imports nothing, without comment lines"
+    "Source of an ES module that imports nothing, without comments and indentation"
     shared = 'core', *re.findall(r'^// uses (\w+)\.js$', _source(name), re.M)
-    return re.sub(r'^ *//.*\n', '', '\n'.join(map(_source, [*shared, name])), flags=re.M)
+    lines = (line.strip() for part in (*shared, name) for line in _source(part).splitlines())
+    return '\n'.join(line for line in lines if line and not line.startswith('//')) + '\n'
 
 def _spec(name:str)->dict[str, dict]:
     "The state that an explorable has: for each key its default, and what it may be"

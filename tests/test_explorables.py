@@ -82,6 +82,26 @@ def test_a_spoiled_address_changes_nothing(browser, figures, name):
     page.wait_for_function("want => document.querySelector('pre.x-python').textContent === want", arg=want)
     assert not figures.wrong
 
+@pytest.mark.parametrize('name', NAMES)
+def test_a_finger_scrolls_past_a_figure(figures, name):
+    "A swipe up over a picture moves the page and leaves the figure as it was; on what is drawn on, a finger draws"
+    page = figures(on_its_page(name), viewport=PHONE, has_touch=True, is_mobile=True)
+    all_there(page, 1)
+    page.evaluate("document.querySelector('main').append(Object.assign(document.createElement('div'), { style: 'height: 2000px' }))")
+    cdp = page.context.new_cdp_session(page)
+    pictures = page.locator('.x-app :is(canvas:not(.x-drawing), svg[tabindex], table:not(:has(input)))').all()
+    for picture in [p for p in pictures if p.is_visible()]:
+        picture.evaluate("el => el.scrollIntoView({ block: 'center' })")
+        box, before = picture.bounding_box(), page.evaluate('scrollY')
+        x, y = min(box['x']+box['width']/2, 380), min(max(box['y']+box['height']/2, 250), 700)
+        touch = lambda kind, *points: cdp.send('Input.dispatchTouchEvent', dict(type=kind, touchPoints=list(points)))
+        touch('touchStart', dict(x=x, y=y))
+        for d in range(10, 160, 15): touch('touchMove', dict(x=x, y=y-d))
+        touch('touchEnd')
+        page.wait_for_function('before => scrollY > before + 50', arg=before, timeout=3000)
+    page.wait_for_timeout(400)  # the address is written a little later
+    assert page.evaluate('location.hash')=='' and not figures.wrong
+
 def test_focus_is_seen_on_every_tab_stop(figures):
     page = figures(*every())
     all_there(page, len(NAMES))
