@@ -122,7 +122,7 @@ def test_mouse(tab, js, viewport):
     app(page).locator('svg').scroll_into_view_if_needed()
     page.mouse.click(*place_of(page, 'Liar Liar (1997)'))
     says(page, 'Liar Liar (1997): bias ')
-    heading = app(page).get_by_role('button', name='sort by residual')
+    heading = app(page).get_by_role('button', name='residual: sort by the height above the line')
     for order in ('descending', 'ascending'):
         heading.click()
         page.wait_for_function("order => document.querySelectorAll('.x-app th')[2].getAttribute('aria-sort') === order", arg=order)
@@ -153,7 +153,7 @@ def test_keyboard_and_address(tab, js):
     k = int(page.evaluate("/shrink=(\\d+)/.exec(location.hash)[1]"))
     app(page).get_by_label('find a film').fill('fargo')
     page.keyboard.press('Enter')
-    app(page).get_by_role('button', name='sort by shrunken mean').focus()
+    app(page).get_by_role('button', name='shrunken: sort by the shrunken mean').focus()
     page.keyboard.press('Enter')
     r = js("const v = m.tidy(arg), r = m.compute(v); return [r.fit.correlation, r.byShrunken.findIndex(f => v.titles[f.film] === 'Fargo (1996)') + 1]", on_its_page('bias_ranking').values | dict(shrink=k))
     says(page, f', rank {r[1]} of 304.')

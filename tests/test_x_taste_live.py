@@ -147,7 +147,7 @@ def test_mouse(tab, js, viewport):
     assert f'you gave 1; predicted {text(r["own"]["shown"])} stars, 90% prediction interval {text(r["own"]["low"])} to {text(r["own"]["high"])}.' in app(page).locator('.x-says').inner_text()
     for row, f in zip(rows(page, 0), r['best'], strict=True):
         assert row.startswith(f'{values["titles"][f["film"]]} {text(f["shown"])} {text(f["low"])} to {text(f["high"])} ')
-    assert rows(page, 1)[0].endswith(text(r['why']['mu'])) and rows(page, 1)[-1]==f'sum {text(r["own"]["mean"])}' and len(rows(page, 1))==8
+    assert rows(page, 1)[0].endswith(text(r['why']['mu'])) and rows(page, 1)[-1]==f'sum {text(r["own"]["mean"])}' and len(rows(page, 1))==10
     assert rows(page, 2)[0]==f'{title} 1 {text(r["own"]["shown"])}' and len(rows(page, 2))==6
     hash_is(page, f"hash.includes(';{film}:1')")
     app(page).get_by_role('button', name='Remove rating').click()

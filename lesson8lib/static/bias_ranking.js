@@ -58,7 +58,7 @@ export function pythonFor(v) {
     'slope, intercept = np.polyfit(shrunken, table.bias, 1)', 'residual = table.bias - slope*shrunken - intercept',
     'table = table.assign(shrunken=shrunken, residual=residual)', 'print(table.bias.corr(table.shrunken))',
     ...library ? [`print(${pick}(model, data, n=10, min_ratings=${v.min_ratings}))`] : [`print(table.${v.descending ? 'nlargest' : 'nsmallest'}(10, '${v.sort}').to_string())`],
-    `print(table.loc[${quoted(v.titles[v.film])}])`].join('\n')
+    ...v.ratings[v.film] >= v.min_ratings ? [`print(table.loc[${quoted(v.titles[v.film])}])`] : []].join('\n')
 }
 
 // ---- The page
@@ -83,7 +83,7 @@ function render({ model, el }) {
   const { titles, ratings, means, biases } = state.values
 
   const find = search('find a film', titles, film => set({ film }))
-  const least = slider('minimum number of ratings', Math.min(...ratings), SPEC.min_ratings.high, value => set({ min_ratings: value }))
+  const least = slider('minimum number of ratings', Math.min(...ratings), Math.max(...ratings), value => set({ min_ratings: value }))
   const shrink = slider('average ratings added (shrinkage)', 0, SPEC.shrink.high, value => set({ shrink: value }))
   root.append(h('div', { class: 'x-row' }, find.el, least.el, shrink.el))
 
@@ -107,7 +107,7 @@ function render({ model, el }) {
     sorts.forEach((button, i) => {
       const [key, text] = COLUMNS[i], own = key === v.sort
       button.textContent = own ? `${text} ${v.descending ? '▼' : '▲'}` : text
-      button.setAttribute('aria-label', `sort by ${key === 'shrunken' ? 'shrunken mean' : text}`)
+      button.setAttribute('aria-label', `${text}: sort by ${key === 'shrunken' ? 'the shrunken mean' : key === 'residual' ? 'the height above the line' : text}`)
       button.parentElement.setAttribute('aria-sort', own ? (v.descending ? 'descending' : 'ascending') : 'none')
     })
     const rows = shown(), at = r.films.findIndex(f => f.film === v.film), bounds = [ends(means), ends(biases)]

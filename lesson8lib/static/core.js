@@ -281,7 +281,7 @@ const CSS = `
 .x-app input[type=number] { width: 4.2rem; }
 .x-app input[type=checkbox] { min-height: 0; width: 1.1rem; height: 1.1rem; accent-color: var(--x-focus); }
 .x-app button { cursor: pointer; }
-.x-app button:disabled { cursor: default; opacity: .5; }
+.x-app button:is(:disabled, [aria-disabled=true]) { cursor: default; opacity: .5; }
 .x-app button[aria-pressed=true] { border-color: var(--x-focus); box-shadow: inset 0 0 0 1px var(--x-focus); }
 .x-app :is(button, select, input, pre, [tabindex]):focus-visible { outline: 3px solid var(--x-focus); outline-offset: 1px; }
 .x-maps { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: .8rem; align-items: end; }

@@ -200,9 +200,9 @@ function render({ model, el }) {
   const mine = () => [...r.ratings].reverse()
 
   function reasons(v) {
-    const { mu, user, item, factors } = r.why, first = factors.map((_, k) => k).sort((i, j) => Math.abs(factors[j]) - Math.abs(factors[i])).slice(0, 3)
+    const { mu, user, item, factors } = r.why, first = factors.map((_, k) => k).sort((i, j) => Math.abs(factors[j]) - Math.abs(factors[i])).slice(0, 5)  // as many as `explain` lists
     const rest = factors.filter((_, k) => !first.includes(k)).reduce((a, b) => a + b, 0)
-    return [['mean of all ratings', mu, true], ['your bias', user], [`bias of ${plain(titles[v.film])}`, item], ...first.map(k => [`factor ${k}`, factors[k]]), ...factors.length > 3 ? [['other factors', rest]] : [], ['sum', r.own.mean, true]]
+    return [['mean of all ratings', mu, true], ['your bias', user], [`bias of ${plain(titles[v.film])}`, item], ...first.map(k => [`factor ${k}`, factors[k]]), ...factors.length > 5 ? [['other factors', rest]] : [], ['sum', r.own.mean, true]]
   }
   function draw() {
     if (!look.colors.zero) return
@@ -212,8 +212,8 @@ function render({ model, el }) {
     for (const [control, value] of [[find, v.film], [level, v.level], [n, v.n]]) control.show(value)
     legend.textContent = `Your rating of ${name}`
     stars.forEach((button, i) => button.setAttribute('aria-pressed', String(given === i + 1)))
-    none.disabled = !given
-    clear.disabled = !last
+    none.setAttribute('aria-disabled', String(!given))  // not `disabled`: the focus would be lost
+    clear.setAttribute('aria-disabled', String(!last))
     const f = r.own, then = r.before?.[v.film]
     read.say(`${name}: ${given ? `you gave ${given}; predicted` : 'predicted'} ${fmt(f.shown)} stars, ${v.level}% prediction interval ${fmt(f.low)} to ${fmt(f.high)}.`
       + (then ? ` Your last rating, ${last[1]} for ${titles[last[0]]}, changed the prediction by ${change(f.shown - then.shown)} and its standard deviation from ${fmt(then.sd, 3)} to ${fmt(f.sd, 3)}.` : ''))
