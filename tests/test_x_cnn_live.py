@@ -214,6 +214,19 @@ def test_drawing_with_the_mouse(tab):
     says(page, 'The network reads a 2')
     assert not tab.wrong
 
+def test_a_quick_stroke_is_one_line(tab):
+    "The mouse reports few points of it; a new stroke, and one that comes back from outside, does not begin at the end of the last one"
+    page = tab('#cnn_live.source=-1')
+    for points in (((.125, .1875), (.875, .1875)), ((.875, .7), (.375, .7), (-.1, .7), (-.1, .91), (.2, .91))):
+        page.mouse.move(*at(page, 0, *points[0]))
+        page.mouse.down()
+        for point in points[1:]: page.mouse.move(*at(page, 0, *point))
+        page.mouse.up()
+    page.wait_for_timeout(500)
+    lines = [drawn(page)[row].eq(1).nonzero().flatten().tolist() for row in (5, 19, 25)]
+    assert lines==[list(range(3, 25)), list(range(10, 25)), [5]] and not drawn(page)[8:17].any() and not drawn(page)[22].any()
+    assert not tab.wrong
+
 def test_a_digit_can_be_changed(tab, digits):
     page = tab()
     stroke(page, (.9, .9), (.95, .9))

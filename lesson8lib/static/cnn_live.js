@@ -212,21 +212,17 @@ function render({ model, el }) {
   root.append(h('div', { class: 'x-row' }, image.el, clear, erase.el, center.el, patch.el))
 
   // the drawing, what the network gets, what it says
-  function mark(to, ink) {  // a line from where the pen was
-    const v = state.values, steps = inking ? Math.max(1, ...to.map((x, a) => Math.abs(x - pen[a]))) : 1, from = inking ? pen : to
-    let x = drawingOf(v)
-    for (let t = 1; t <= steps; t++) x = stamp(x, ...to.map((end, a) => Math.round(from[a] + (end - from[a])*t/steps)), ink)
+  function mark(to, ink, from = to) {
+    const drawn = pack(stroke(drawingOf(state.values), from, to, ink))
     pen = to
-    set({ drawn: pack(x), source: -1 })
+    set({ drawn, source: -1 })
   }
   const drawing = heatmap('draw here', {
-    point: (row, col, event) => {
-      inking &&= event.type === 'pointermove'
-      mark([row, col], !erase.control.checked)
+    point: (row, col, _, fresh) => {
       inking = true
+      mark([row, col], !erase.control.checked, fresh ? [row, col] : pen)
     },
     key: event => {
-      inking = false
       const to = moved(event, pen, 28, 28)
       if (to && event.shiftKey) mark(to, true)
       else if (to) { pen = to; state.draw() }
@@ -235,7 +231,7 @@ function render({ model, el }) {
     },
   })
   drawing.canvas.classList.add('x-drawing')
-  drawing.canvas.addEventListener('pointerup', () => { inking = false; state.draw() })
+  for (const type of ['pointerup', 'pointercancel']) drawing.canvas.addEventListener(type, () => { inking = false; state.draw() })  // while a stroke goes on, nothing is read out
   const place = (row, col) => {
     const size = state.values.patch || 8
     set({ patch: size, prow: clamp(row, 0, 28 - size), pcol: clamp(col, 0, 28 - size) })
