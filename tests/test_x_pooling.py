@@ -203,6 +203,20 @@ def test_touch_and_address(tab):
     for junk in ('#pooling.cells=1', '#pooling.row=-6&pooling.height=14', '#pooling.orow=39', '#pooling.map=x', '#pooling.edges=1', '#pooling.noise=9'): says(tab(junk), 'The object covers')
     assert not tab.wrong
 
+@pytest.mark.parametrize('hash, on, beside', [('height=3&pooling.width=3&pooling.row=2&pooling.col=2&pooling.padding=1', (3.5/9, 4.5/9), (2.5/9, 2.5/9)), ('map=digit&pooling.window=2', None, (.02, .02))], ids=['object', 'digit'])
+def test_a_finger_scrolls_the_page_beside_the_object(tab, own, hash, on, beside):
+    page = tab(f'#pooling.{hash}', PHONE, has_touch=True, is_mobile=True)
+    if not on:  # where the edge is strongest
+        i, j = divmod(own['edges'].argmax().item(), 26)
+        on = (j+.5)/26, (i+.5)/26
+        app(page).get_by_label('feature map').first.select_option('digit')
+    kept = lambda x, y: page.evaluate("""([x, y]) => { const canvas = document.elementFromPoint(x, y), touch = new Touch({ identifier: 1, target: canvas, clientX: x, clientY: y })
+        return !canvas.dispatchEvent(new TouchEvent('touchstart', { touches: [touch], cancelable: true, bubbles: true })) }""", [x, y])
+    says(page, 'The ')
+    assert kept(*at(page, 0, *on)) and not kept(*at(page, 0, *beside))
+    assert app(page).locator('canvas:visible').first.evaluate("el => getComputedStyle(el).touchAction")=='pan-y'
+    assert not tab.wrong
+
 def test_dragging_is_smooth(tab):
     page = tab('#pooling.map=digit&pooling.window=2', reduced_motion='no-preference')
     took = page.evaluate("""async () => {
