@@ -194,9 +194,11 @@ def stroke(page, *points):
 def test_drawing_with_the_mouse(tab):
     "The probabilities move with the strokes; a small 7 in a corner is one only after scaling and centering; what is erased is gone"
     page = tab('#cnn_live.source=-1')
-    says(page, '`image` must show a digit, got one color all over')
+    says(page, 'Draw a digit in the left square.')
+    assert app(page).locator('td:visible').count()==0 and not app(page).locator('.x-spelled').is_visible() and app(page).locator('.x-says').nth(1).inner_text()==''
     stroke(page, (.1, .1), (.4, .1), (.25, .5))
     says(page, 'The network reads a 7 with probability ')
+    assert app(page).locator('td:visible').count()==75 and 'convolution: ' in app(page).locator('.x-spelled').inner_text() and app(page).locator('.x-says').nth(1).inner_text().startswith('Block 1')
     assert 'Is it a 7? Yes, ' in app(page).locator('.x-says').first.inner_text()
     app(page).get_by_label('scale and center').uncheck()
     page.wait_for_function("!document.querySelector('.x-says').textContent.includes('Is it a 7? Yes')")
@@ -208,7 +210,8 @@ def test_drawing_with_the_mouse(tab):
     assert 0<drawn(page).count_nonzero()<before-5
     app(page).get_by_role('button', name='Clear drawing').click()
     app(page).get_by_label('scale and center').check()
-    says(page, '`image` must show a digit')
+    says(page, 'Draw a digit in the left square.')
+    assert app(page).locator('td:visible').count()==0
     assert app(page).locator('button', has_text='–').count()==10
     app(page).locator('select').first.select_option('1')
     says(page, 'The network reads a 2')

@@ -270,8 +270,9 @@ function render({ model, el }) {
   })
   const read = readout(), chosen = readout(), steps = h('p', { class: 'x-spelled' }), from = choice('input channel', [], value => set({ input_channel: Number(value) }))
   const tables = ['window', 'kernel', 'products'].map(name => numbers(name)), code = pythonButton(() => pythonFor(state.values))
-  root.append(read.el, h('div', { class: 'x-cnn_live-blocks' }, blocks.map(b => b.el)), chosen.el, h('div', { class: 'x-row' }, from.el),
-    h('div', { class: 'x-sum x-cnn_live-products' }, tables.map((t, i) => i ? h('div', { class: 'x-term' }, h('span', { class: 'x-op' }, i === 1 ? '×' : '='), t.el) : t.el)), steps, code.el)
+  const arithmetic = h('div', {}, h('div', { class: 'x-row' }, from.el),
+    h('div', { class: 'x-sum x-cnn_live-products' }, tables.map((t, i) => i ? h('div', { class: 'x-term' }, h('span', { class: 'x-op' }, i === 1 ? '×' : '='), t.el) : t.el)), steps)
+  root.append(read.el, h('div', { class: 'x-cnn_live-blocks' }, blocks.map(b => b.el)), chosen.el, arithmetic, code.el)
 
   function draw() {
     if (!look.colors.zero) return
@@ -308,12 +309,14 @@ function render({ model, el }) {
       map.draw(mosaic(maps, side, columns), x => Number.isNaN(x) ? gap : look.ink(x/most), { label: `${heading}, darker is larger. Arrow keys select an activation`, heading, frames, colors })
     })
     code.draw()
-    if (r.error) { read.say(r.error); for (const el of [chosen.el, steps]) el.textContent = '' } else {
+    const empty = isDrawn(v) && !r.drawing.flat().some(x => x)
+    arithmetic.style.display = r.error ? 'none' : ''
+    if (r.error) { read.say(empty ? 'Draw a digit in the left square.' : r.error, inking); chosen.say('') } else {
       const best = r.probs.indexOf(Math.max(...r.probs)), before = r.whole.indexOf(Math.max(...r.whole)), asked = r.probs[v.asked]
       read.say(`The network reads ${article(best)} with probability ${percent(r.probs[best])}. Is it ${article(v.asked)}? ${asked >= .5 ? 'Yes' : 'No'}, ${percent(asked)}.`
         + (v.patch ? ` Without the patch: ${[...new Set([before, v.asked])].map(digit => `${article(digit)}, ${percent(r.whole[digit])}`).join('; ')}.` : ''), inking)
     }
-    drawActivation(v, r, e, { top, left, bottom, right })
+    if (!r.error) drawActivation(v, r, e, { top, left, bottom, right })
   }
   function drawActivation(v, r, e, field) {  // the chosen one, from its window to its value
     const { k, inputs } = r.net.blocks[v.block - 1], scale = x => Math.max(1e-9, ...x.flat().map(Math.abs)), tint = (x, most) => y => look.signed(y/most*.75)
@@ -324,7 +327,7 @@ function render({ model, el }) {
     from.show(v.input_channel)
     ;[e.part.window, e.part.weight, e.part.products].forEach((x, i) => tables[i].draw(x, tint(x, scale(x)), look.on))
     const n = inputs*k*k, share = inputs > 1 ? `the ${k*k} products of channel ${e.part.n + 1} sum to ${fmt(e.part.sum)}, those of all ${inputs} channels to ${fmt(e.sum)}` : `the ${n} products sum to ${fmt(e.sum)}`
-    if (!r.error) chosen.say(`Block ${v.block}, channel ${v.channel + 1}, row ${v.row + 1}, column ${v.col + 1}: activation ${fmt(e.value)}, from ${n} products. Its receptive field: rows ${field.top + 1} to ${field.bottom}, columns ${field.left + 1} to ${field.right} of the input.`, inking)
+    chosen.say(`Block ${v.block}, channel ${v.channel + 1}, row ${v.row + 1}, column ${v.col + 1}: activation ${fmt(e.value)}, from ${n} products. Its receptive field: rows ${field.top + 1} to ${field.bottom}, columns ${field.left + 1} to ${field.right} of the input.`, inking)
     const signed = x => x < 0 ? `− ${fmt(-x)}` : `+ ${fmt(x)}`
     steps.replaceChildren(h('span', {}, `convolution: ${share}`),
       h('span', {}, `batch normalization: (${fmt(e.sum)} ${signed(-e.mean)}) / ${fmt(e.sd)} × ${fmt(e.gamma)} ${signed(e.beta)} = ${fmt(e.normal)}`), h('span', {}, `ReLU: ${fmt(e.value)}`))
