@@ -263,7 +263,7 @@ def test_an_activation_by_mouse_and_arrow_keys(tab, viewport):
     page = tab('#cnn_live.block=2&cnn_live.channel=1&cnn_live.row=2&cnn_live.col=3', viewport)
     says(page, 'Block 2, channel 2, row 3, column 4: activation 5.11, from 144 products. Its receptive field: rows 5 to 13, columns 9 to 17 of the input.', 1)
     spelled = app(page).locator('.x-spelled').inner_text()
-    assert 'sum to' in spelled and 'those of all 16 channels to' in spelled and 'ReLU: 5.11' in spelled
+    assert 'sum to' in spelled and 'those of all 16 channels to' in spelled and 'ReLU: 5.1077' in spelled
     canvas(page, 3).focus()
     page.keyboard.press('ArrowLeft')
     says(page, 'Block 2, channel 2, row 3, column 3', 1)
@@ -283,6 +283,14 @@ def test_an_activation_by_mouse_and_arrow_keys(tab, viewport):
     hash_is(page, "hash.includes('input_channel') === false && hash.includes('cnn_live.row=0')")
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1
     assert not tab.wrong
+
+def test_the_printed_numbers_give_the_printed_result(tab):
+    page = tab('#cnn_live.block=2&cnn_live.channel=1&cnn_live.row=2&cnn_live.col=3')
+    says(page, 'Block 2, channel 2, row 3, column 4: activation 5.11', 1)
+    line = app(page).locator('.x-spelled span').nth(1).inner_text().removeprefix('batch normalization: ')
+    left, right = line.replace('−', '-').replace('×', '*').split(' = ')
+    assert abs(eval(left)-float(right))<.001 and f'{float(right):.2f}'=='5.11'
+    assert f'to {line[1:].split()[0]}' in app(page).locator('.x-spelled span').first.inner_text()
 
 def test_keyboard_draws_and_asks(tab):
     page = tab('#cnn_live.source=-1&cnn_live.center=0')

@@ -326,11 +326,12 @@ function render({ model, el }) {
     }
     from.show(v.input_channel)
     ;[e.part.window, e.part.weight, e.part.products].forEach((x, i) => tables[i].draw(x, tint(x, scale(x)), look.on))
-    const n = inputs*k*k, share = inputs > 1 ? `the ${k*k} products of channel ${e.part.n + 1} sum to ${fmt(e.part.sum)}, those of all ${inputs} channels to ${fmt(e.sum)}` : `the ${n} products sum to ${fmt(e.sum)}`
+    const exact = x => fmt(x, 4)  // so that the printed numbers give the printed result, to two decimals at least
+    const n = inputs*k*k, share = inputs > 1 ? `the ${k*k} products of channel ${e.part.n + 1} sum to ${exact(e.part.sum)}, those of all ${inputs} channels to ${exact(e.sum)}` : `the ${n} products sum to ${exact(e.sum)}`
     chosen.say(`Block ${v.block}, channel ${v.channel + 1}, row ${v.row + 1}, column ${v.col + 1}: activation ${fmt(e.value)}, from ${n} products. Its receptive field: rows ${field.top + 1} to ${field.bottom}, columns ${field.left + 1} to ${field.right} of the input.`, inking)
-    const signed = x => x < 0 ? `− ${fmt(-x)}` : `+ ${fmt(x)}`
+    const signed = x => x < 0 ? `− ${exact(-x)}` : `+ ${exact(x)}`
     steps.replaceChildren(h('span', {}, `convolution: ${share}`),
-      h('span', {}, `batch normalization: (${fmt(e.sum)} ${signed(-e.mean)}) / ${fmt(e.sd)} × ${fmt(e.gamma)} ${signed(e.beta)} = ${fmt(e.normal)}`), h('span', {}, `ReLU: ${fmt(e.value)}`))
+      h('span', {}, `batch normalization: (${exact(e.sum)} ${signed(-e.mean)}) / ${exact(e.sd)} × ${exact(e.gamma)} ${signed(e.beta)} = ${exact(e.normal)}`), h('span', {}, `ReLU: ${exact(e.value)}`))
   }
   const redraw = () => state.draw()
   narrow.addEventListener('change', redraw)
