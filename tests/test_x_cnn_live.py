@@ -230,6 +230,19 @@ def test_a_quick_stroke_is_one_line(tab):
     assert lines==[list(range(3, 25)), list(range(10, 25)), [5]] and not drawn(page)[8:17].any() and not drawn(page)[22].any()
     assert not tab.wrong
 
+def test_centering_is_for_drawings(tab):
+    page = tab()
+    center = app(page).get_by_label('scale and center')
+    says(page, 'The network reads a 7')
+    assert center.is_disabled()
+    app(page).get_by_role('button', name='Clear drawing').click()
+    says(page, 'Draw a digit in the left square.')
+    center.uncheck()
+    says(page, 'The drawing is empty. The network reads ')
+    stroke(page, (.5, .2), (.5, .8))
+    page.wait_for_function("document.querySelector('.x-says').textContent.startsWith('The network reads ')")
+    assert not tab.wrong
+
 def test_a_digit_can_be_changed(tab, digits):
     page = tab()
     stroke(page, (.9, .9), (.95, .9))

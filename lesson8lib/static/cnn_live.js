@@ -281,6 +281,7 @@ function render({ model, el }) {
     if (!same(names, shownNames)) { image.control.replaceChildren(...names.map(([value, text]) => h('option', { value }, text))); shownNames = names }
     image.show(v.digits.length ? v.source : -1)
     center.show(v.center)
+    center.control.disabled = !isDrawn(v)  // the given digits are centered
     patch.show(v.patch)
     // images
     const cover = v.patch && !r.error ? [[v.prow, v.pcol, v.patch, v.patch]] : [], [top, left] = [Math.max(0, e.field.top), Math.max(0, e.field.left)]
@@ -313,7 +314,7 @@ function render({ model, el }) {
     arithmetic.style.display = r.error ? 'none' : ''
     if (r.error) { read.say(empty ? 'Draw a digit in the left square.' : r.error, inking); chosen.say('') } else {
       const best = r.probs.indexOf(Math.max(...r.probs)), before = r.whole.indexOf(Math.max(...r.whole)), asked = r.probs[v.asked]
-      read.say(`The network reads ${article(best)} with probability ${percent(r.probs[best])}. Is it ${article(v.asked)}? ${asked >= .5 ? 'Yes' : 'No'}, ${percent(asked)}.`
+      read.say(`${empty ? 'The drawing is empty. ' : ''}The network reads ${article(best)} with probability ${percent(r.probs[best])}. Is it ${article(v.asked)}? ${asked >= .5 ? 'Yes' : 'No'}, ${percent(asked)}.`
         + (v.patch ? ` Without the patch: ${[...new Set([before, v.asked])].map(digit => `${article(digit)}, ${percent(r.whole[digit])}`).join('; ')}.` : ''), inking)
     }
     if (!r.error) drawActivation(v, r, e, { top, left, bottom, right })
