@@ -163,13 +163,18 @@ def test_keyboard(tab):
     assert not tab.wrong
 
 def test_refusals_are_pythons(tab):
+    "Where a window is too large, what to do comes before Python's words"
     page = tab()
     app(page).get_by_label('padding').fill('4')
     says(page, '`padding` must be at most 3, half of `kernel_size`, 7, got 4')
     assert app(page).locator('td:visible').count()==0 and facts(page).strip()==''
     app(page).get_by_label('padding').fill('0')
     app(page).get_by_label('window').first.fill('9')
-    says(page, '`kernel_size` must fit into the padded image, 7 + 2·0 = 7 pixels, got 9 with dilation 1, which spans 9')
+    says(page, 'A window of 9 does not fit into 7 cells: choose a smaller window or more padding. `kernel_size` must fit into the padded image, 7 + 2·0 = 7 pixels, got 9 with dilation 1, which spans 9')
+    app(page).get_by_label('window').first.fill('10')
+    app(page).get_by_label('padding').fill('1')
+    says(page, 'A window of 10 does not fit into 9 cells (with padding): choose')
+    app(page).get_by_label('padding').fill('0')
     app(page).get_by_label('window').first.fill('7')
     says(page, 'Over the whole map')
     assert not tab.wrong

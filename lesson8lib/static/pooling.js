@@ -150,7 +150,8 @@ function render({ model, el }) {
     input.draw(padded, color, { label: `Feature map, ${n} by ${n}. Arrow keys move ${isObject ? 'the object' : 'the edges'}`, heading: `${n} × ${n}${p ? ` + padding ${p}` : ''}: drag the ${isObject ? 'object' : 'edges'}`, frames, unused, colors })
     code.draw()
     for (const { table, picture } of outputs) for (const it of [table, picture]) it.el.style.display = 'none'
-    if (r.error) { read.say(r.error); facts.textContent = dropped.textContent = ''; return }
+    const large = v.window > n + 2*p ? `A window of ${v.window} does not fit into ${n + 2*p} cells${p ? ' (with padding)' : ''}: choose a smaller window or more padding. ` : ''
+    if (r.error) { read.say(large + r.error); facts.textContent = dropped.textContent = ''; return }
     for (const { name, title, table, picture } of outputs) {
       const x = r[name], small = x.length <= 7
       ;(small ? table : picture).el.style.display = ''
