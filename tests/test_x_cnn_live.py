@@ -194,9 +194,11 @@ def stroke(page, *points):
 def test_drawing_with_the_mouse(tab):
     "The probabilities move with the strokes; a small 7 in a corner is one only after scaling and centering; what is erased is gone"
     page = tab('#cnn_live.source=-1')
-    says(page, '`image` must show a digit, got one color all over')
+    says(page, 'Draw a digit in the left square.')
+    assert app(page).locator('td:visible').count()==0 and not app(page).locator('.x-spelled').is_visible() and app(page).locator('.x-says').nth(1).inner_text()==''
     stroke(page, (.1, .1), (.4, .1), (.25, .5))
     says(page, 'The network reads a 7 with probability ')
+    assert app(page).locator('td:visible').count()==75 and 'convolution: ' in app(page).locator('.x-spelled').inner_text() and app(page).locator('.x-says').nth(1).inner_text().startswith('Block 1')
     assert 'Is it a 7? Yes, ' in app(page).locator('.x-says').first.inner_text()
     app(page).get_by_label('scale and center').uncheck()
     page.wait_for_function("!document.querySelector('.x-says').textContent.includes('Is it a 7? Yes')")
@@ -208,10 +210,37 @@ def test_drawing_with_the_mouse(tab):
     assert 0<drawn(page).count_nonzero()<before-5
     app(page).get_by_role('button', name='Clear drawing').click()
     app(page).get_by_label('scale and center').check()
-    says(page, '`image` must show a digit')
+    says(page, 'Draw a digit in the left square.')
+    assert app(page).locator('td:visible').count()==0
     assert app(page).locator('button', has_text='–').count()==10
     app(page).locator('select').first.select_option('1')
     says(page, 'The network reads a 2')
+    assert not tab.wrong
+
+def test_a_quick_stroke_is_one_line(tab):
+    "The mouse reports few points of it; a new stroke, and one that comes back from outside, does not begin at the end of the last one"
+    page = tab('#cnn_live.source=-1')
+    for points in (((.125, .1875), (.875, .1875)), ((.875, .7), (.375, .7), (-.1, .7), (-.1, .91), (.2, .91))):
+        page.mouse.move(*at(page, 0, *points[0]))
+        page.mouse.down()
+        for point in points[1:]: page.mouse.move(*at(page, 0, *point))
+        page.mouse.up()
+    page.wait_for_timeout(500)
+    lines = [drawn(page)[row].eq(1).nonzero().flatten().tolist() for row in (5, 19, 25)]
+    assert lines==[list(range(3, 25)), list(range(10, 25)), [5]] and not drawn(page)[8:17].any() and not drawn(page)[22].any()
+    assert not tab.wrong
+
+def test_centering_is_for_drawings(tab):
+    page = tab()
+    center = app(page).get_by_label('scale and center')
+    says(page, 'The network reads a 7')
+    assert center.is_disabled()
+    app(page).get_by_role('button', name='Clear drawing').click()
+    says(page, 'Draw a digit in the left square.')
+    center.uncheck()
+    says(page, 'The drawing is empty. The network reads ')
+    stroke(page, (.5, .2), (.5, .8))
+    page.wait_for_function("document.querySelector('.x-says').textContent.startsWith('The network reads ')")
     assert not tab.wrong
 
 def test_a_digit_can_be_changed(tab, digits):
@@ -247,7 +276,7 @@ def test_an_activation_by_mouse_and_arrow_keys(tab, viewport):
     page = tab('#cnn_live.block=2&cnn_live.channel=1&cnn_live.row=2&cnn_live.col=3', viewport)
     says(page, 'Block 2, channel 2, row 3, column 4: activation 5.11, from 144 products. Its receptive field: rows 5 to 13, columns 9 to 17 of the input.', 1)
     spelled = app(page).locator('.x-spelled').inner_text()
-    assert 'sum to' in spelled and 'those of all 16 channels to' in spelled and 'ReLU: 5.11' in spelled
+    assert 'sum to' in spelled and 'those of all 16 channels to' in spelled and 'ReLU: 5.1077' in spelled
     canvas(page, 3).focus()
     page.keyboard.press('ArrowLeft')
     says(page, 'Block 2, channel 2, row 3, column 3', 1)
@@ -267,6 +296,14 @@ def test_an_activation_by_mouse_and_arrow_keys(tab, viewport):
     hash_is(page, "hash.includes('input_channel') === false && hash.includes('cnn_live.row=0')")
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1
     assert not tab.wrong
+
+def test_the_printed_numbers_give_the_printed_result(tab):
+    page = tab('#cnn_live.block=2&cnn_live.channel=1&cnn_live.row=2&cnn_live.col=3')
+    says(page, 'Block 2, channel 2, row 3, column 4: activation 5.11', 1)
+    line = app(page).locator('.x-spelled span').nth(1).inner_text().removeprefix('batch normalization: ')
+    left, right = line.replace('−', '-').replace('×', '*').split(' = ')
+    assert abs(eval(left)-float(right))<.001 and f'{float(right):.2f}'=='5.11'
+    assert f'to {line[1:].split()[0]}' in app(page).locator('.x-spelled span').first.inner_text()
 
 def test_keyboard_draws_and_asks(tab):
     page = tab('#cnn_live.source=-1&cnn_live.center=0')

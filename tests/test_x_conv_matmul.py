@@ -90,3 +90,30 @@ def test_matrix(tab, viewport):
     assert page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')<=1, 'a wide matrix scrolls in its box'
     hash_is(page, "hash.includes('conv_matmul.view=matrix') === false && hash.includes('conv_matmul.letters=0') && hash.includes('conv_matmul.kernel=-3,1,0;-1,-1,0;0,0,0')")
     assert not tab.wrong
+
+def test_a_tall_matrix_scrolls_in_its_box(tab):
+    "More than 16 rows; the row of the chosen output is seen there"
+    page = tab()
+    it, box = app(page), app(page).locator('.x-wide').first
+    says(page, 'Output p = ')
+    assert box.evaluate("el => el.style.maxHeight")==''
+    it.get_by_label('image').first.select_option('6')
+    page.wait_for_function("document.querySelectorAll('.x-app table')[3].rows.length === 25")
+    assert box.evaluate("el => el.clientHeight <= 28*parseFloat(getComputedStyle(document.documentElement).fontSize) && el.scrollHeight > el.clientHeight && el.scrollTop === 0")
+    it.locator('table').nth(2).locator('td').last.click()
+    says(page, 'Output y25 = ')
+    assert box.evaluate("el => { const row = el.querySelector('tr:last-child').getBoundingClientRect(), box = el.getBoundingClientRect(); return row.top >= box.top && row.bottom <= box.bottom }")
+    assert not tab.wrong
+
+def test_bias(tab):
+    "A number with a comma or a point; what does not fit is said, and the state stays"
+    page = tab()
+    bias = app(page).get_by_label('bias')
+    bias.fill('−1,5')
+    says(page, ' + (−1.5) = ')
+    bias.fill('100')
+    page.wait_for_function("[...document.querySelectorAll('.x-wrong')].some(el => el.textContent === 'a number from −99 to 99')")
+    hash_is(page, "hash.includes('conv_matmul.bias=-1.5')")
+    bias.blur()
+    assert bias.input_value()=='−1.5'
+    assert not tab.wrong

@@ -184,6 +184,23 @@ def test_keyboard(tab):
     assert app(page).locator('select').nth(1).input_value()=='custom'
     assert not tab.wrong
 
+def test_a_quick_stroke_is_one_line(tab):
+    "The mouse reports few points of it; a new stroke does not begin at the end of the last one"
+    page = tab('#conv_slide.source=-1&conv_slide.padding=1')
+    image = app(page).locator('canvas:visible').first
+    image.scroll_into_view_if_needed()
+    box = image.bounding_box()
+    def at(row, col): return box['x']+box['width']*(col+1.5)/30, box['y']+box['height']*(row+1.5)/30
+    for start, end in (((5, 4), (5, 23)), ((20, 23), (20, 10))):
+        page.mouse.move(*at(*start))
+        page.mouse.down()
+        page.mouse.move(*at(*end))
+        page.mouse.up()
+    page.wait_for_timeout(500)
+    drawn = unpack_image(page.evaluate("new URLSearchParams(location.hash.slice(1).replaceAll('+', '%2B')).get('conv_slide.drawn')"))
+    assert drawn[5].eq(1).nonzero().flatten().tolist()==list(range(4, 24)) and drawn[20].eq(1).nonzero().flatten().tolist()==list(range(10, 24)) and not drawn[8:18].any()
+    assert not tab.wrong
+
 def test_drawing_by_keyboard(tab):
     page = tab('#conv_slide.source=-1')
     app(page).locator('canvas:visible').first.focus()

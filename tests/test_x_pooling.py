@@ -163,13 +163,18 @@ def test_keyboard(tab):
     assert not tab.wrong
 
 def test_refusals_are_pythons(tab):
+    "Where a window is too large, what to do comes before Python's words"
     page = tab()
     app(page).get_by_label('padding').fill('4')
     says(page, '`padding` must be at most 3, half of `kernel_size`, 7, got 4')
     assert app(page).locator('td:visible').count()==0 and facts(page).strip()==''
     app(page).get_by_label('padding').fill('0')
     app(page).get_by_label('window').first.fill('9')
-    says(page, '`kernel_size` must fit into the padded image, 7 + 2·0 = 7 pixels, got 9 with dilation 1, which spans 9')
+    says(page, 'A window of 9 does not fit into 7 cells: choose a smaller window or more padding. `kernel_size` must fit into the padded image, 7 + 2·0 = 7 pixels, got 9 with dilation 1, which spans 9')
+    app(page).get_by_label('window').first.fill('10')
+    app(page).get_by_label('padding').fill('1')
+    says(page, 'A window of 10 does not fit into 9 cells (with padding): choose')
+    app(page).get_by_label('padding').fill('0')
     app(page).get_by_label('window').first.fill('7')
     says(page, 'Over the whole map')
     assert not tab.wrong
@@ -201,6 +206,20 @@ def test_touch_and_address(tab):
     says(again, says_now(page))
     assert app(again).locator('td').all_inner_texts()==app(page).locator('td').all_inner_texts()
     for junk in ('#pooling.cells=1', '#pooling.row=-6&pooling.height=14', '#pooling.orow=39', '#pooling.map=x', '#pooling.edges=1', '#pooling.noise=9'): says(tab(junk), 'The object covers')
+    assert not tab.wrong
+
+@pytest.mark.parametrize('hash, on, beside', [('height=3&pooling.width=3&pooling.row=2&pooling.col=2&pooling.padding=1', (3.5/9, 4.5/9), (2.5/9, 2.5/9)), ('map=digit&pooling.window=2', None, (.02, .02))], ids=['object', 'digit'])
+def test_a_finger_scrolls_the_page_beside_the_object(tab, own, hash, on, beside):
+    page = tab(f'#pooling.{hash}', PHONE, has_touch=True, is_mobile=True)
+    if not on:  # where the edge is strongest
+        i, j = divmod(own['edges'].argmax().item(), 26)
+        on = (j+.5)/26, (i+.5)/26
+        app(page).get_by_label('feature map').first.select_option('digit')
+    kept = lambda x, y: page.evaluate("""([x, y]) => { const canvas = document.elementFromPoint(x, y), touch = new Touch({ identifier: 1, target: canvas, clientX: x, clientY: y })
+        return !canvas.dispatchEvent(new TouchEvent('touchstart', { touches: [touch], cancelable: true, bubbles: true })) }""", [x, y])
+    says(page, 'The ')
+    assert kept(*at(page, 0, *on)) and not kept(*at(page, 0, *beside))
+    assert app(page).locator('canvas:visible').first.evaluate("el => getComputedStyle(el).touchAction")=='pan-y'
     assert not tab.wrong
 
 def test_dragging_is_smooth(tab):

@@ -212,21 +212,17 @@ function render({ model, el }) {
   root.append(h('div', { class: 'x-row' }, image.el, clear, erase.el, center.el, patch.el))
 
   // the drawing, what the network gets, what it says
-  function mark(to, ink) {  // a line from where the pen was
-    const v = state.values, steps = inking ? Math.max(1, ...to.map((x, a) => Math.abs(x - pen[a]))) : 1, from = inking ? pen : to
-    let x = drawingOf(v)
-    for (let t = 1; t <= steps; t++) x = stamp(x, ...to.map((end, a) => Math.round(from[a] + (end - from[a])*t/steps)), ink)
+  function mark(to, ink, from = to) {
+    const drawn = pack(stroke(drawingOf(state.values), from, to, ink))
     pen = to
-    set({ drawn: pack(x), source: -1 })
+    set({ drawn, source: -1 })
   }
   const drawing = heatmap('draw here', {
-    point: (row, col, event) => {
-      inking &&= event.type === 'pointermove'
-      mark([row, col], !erase.control.checked)
+    point: (row, col, _, fresh) => {
       inking = true
+      mark([row, col], !erase.control.checked, fresh ? [row, col] : pen)
     },
     key: event => {
-      inking = false
       const to = moved(event, pen, 28, 28)
       if (to && event.shiftKey) mark(to, true)
       else if (to) { pen = to; state.draw() }
@@ -235,7 +231,7 @@ function render({ model, el }) {
     },
   })
   drawing.canvas.classList.add('x-drawing')
-  drawing.canvas.addEventListener('pointerup', () => { inking = false; state.draw() })
+  for (const type of ['pointerup', 'pointercancel']) drawing.canvas.addEventListener(type, () => { inking = false; state.draw() })  // while a stroke goes on, nothing is read out
   const place = (row, col) => {
     const size = state.values.patch || 8
     set({ patch: size, prow: clamp(row, 0, 28 - size), pcol: clamp(col, 0, 28 - size) })
@@ -274,8 +270,9 @@ function render({ model, el }) {
   })
   const read = readout(), chosen = readout(), steps = h('p', { class: 'x-spelled' }), from = choice('input channel', [], value => set({ input_channel: Number(value) }))
   const tables = ['window', 'kernel', 'products'].map(name => numbers(name)), code = pythonButton(() => pythonFor(state.values))
-  root.append(read.el, h('div', { class: 'x-cnn_live-blocks' }, blocks.map(b => b.el)), chosen.el, h('div', { class: 'x-row' }, from.el),
-    h('div', { class: 'x-sum x-cnn_live-products' }, tables.map((t, i) => i ? h('div', { class: 'x-term' }, h('span', { class: 'x-op' }, i === 1 ? '×' : '='), t.el) : t.el)), steps, code.el)
+  const arithmetic = h('div', {}, h('div', { class: 'x-row' }, from.el),
+    h('div', { class: 'x-sum x-cnn_live-products' }, tables.map((t, i) => i ? h('div', { class: 'x-term' }, h('span', { class: 'x-op' }, i === 1 ? '×' : '='), t.el) : t.el)), steps)
+  root.append(read.el, h('div', { class: 'x-cnn_live-blocks' }, blocks.map(b => b.el)), chosen.el, arithmetic, code.el)
 
   function draw() {
     if (!look.colors.zero) return
@@ -284,6 +281,7 @@ function render({ model, el }) {
     if (!same(names, shownNames)) { image.control.replaceChildren(...names.map(([value, text]) => h('option', { value }, text))); shownNames = names }
     image.show(v.digits.length ? v.source : -1)
     center.show(v.center)
+    center.control.disabled = !isDrawn(v)  // the given digits are centered
     patch.show(v.patch)
     // images
     const cover = v.patch && !r.error ? [[v.prow, v.pcol, v.patch, v.patch]] : [], [top, left] = [Math.max(0, e.field.top), Math.max(0, e.field.left)]
@@ -312,12 +310,14 @@ function render({ model, el }) {
       map.draw(mosaic(maps, side, columns), x => Number.isNaN(x) ? gap : look.ink(x/most), { label: `${heading}, darker is larger. Arrow keys select an activation`, heading, frames, colors })
     })
     code.draw()
-    if (r.error) { read.say(r.error); for (const el of [chosen.el, steps]) el.textContent = '' } else {
+    const empty = isDrawn(v) && !r.drawing.flat().some(x => x)
+    arithmetic.style.display = r.error ? 'none' : ''
+    if (r.error) { read.say(empty ? 'Draw a digit in the left square.' : r.error, inking); chosen.say('') } else {
       const best = r.probs.indexOf(Math.max(...r.probs)), before = r.whole.indexOf(Math.max(...r.whole)), asked = r.probs[v.asked]
-      read.say(`The network reads ${article(best)} with probability ${percent(r.probs[best])}. Is it ${article(v.asked)}? ${asked >= .5 ? 'Yes' : 'No'}, ${percent(asked)}.`
+      read.say(`${empty ? 'The drawing is empty. ' : ''}The network reads ${article(best)} with probability ${percent(r.probs[best])}. Is it ${article(v.asked)}? ${asked >= .5 ? 'Yes' : 'No'}, ${percent(asked)}.`
         + (v.patch ? ` Without the patch: ${[...new Set([before, v.asked])].map(digit => `${article(digit)}, ${percent(r.whole[digit])}`).join('; ')}.` : ''), inking)
     }
-    drawActivation(v, r, e, { top, left, bottom, right })
+    if (!r.error) drawActivation(v, r, e, { top, left, bottom, right })
   }
   function drawActivation(v, r, e, field) {  // the chosen one, from its window to its value
     const { k, inputs } = r.net.blocks[v.block - 1], scale = x => Math.max(1e-9, ...x.flat().map(Math.abs)), tint = (x, most) => y => look.signed(y/most*.75)
@@ -327,11 +327,12 @@ function render({ model, el }) {
     }
     from.show(v.input_channel)
     ;[e.part.window, e.part.weight, e.part.products].forEach((x, i) => tables[i].draw(x, tint(x, scale(x)), look.on))
-    const n = inputs*k*k, share = inputs > 1 ? `the ${k*k} products of channel ${e.part.n + 1} sum to ${fmt(e.part.sum)}, those of all ${inputs} channels to ${fmt(e.sum)}` : `the ${n} products sum to ${fmt(e.sum)}`
-    if (!r.error) chosen.say(`Block ${v.block}, channel ${v.channel + 1}, row ${v.row + 1}, column ${v.col + 1}: activation ${fmt(e.value)}, from ${n} products. Its receptive field: rows ${field.top + 1} to ${field.bottom}, columns ${field.left + 1} to ${field.right} of the input.`, inking)
-    const signed = x => x < 0 ? `− ${fmt(-x)}` : `+ ${fmt(x)}`
+    const exact = x => fmt(x, 4)  // so that the printed numbers give the printed result, to two decimals at least
+    const n = inputs*k*k, share = inputs > 1 ? `the ${k*k} products of channel ${e.part.n + 1} sum to ${exact(e.part.sum)}, those of all ${inputs} channels to ${exact(e.sum)}` : `the ${n} products sum to ${exact(e.sum)}`
+    chosen.say(`Block ${v.block}, channel ${v.channel + 1}, row ${v.row + 1}, column ${v.col + 1}: activation ${fmt(e.value)}, from ${n} products. Its receptive field: rows ${field.top + 1} to ${field.bottom}, columns ${field.left + 1} to ${field.right} of the input.`, inking)
+    const signed = x => x < 0 ? `− ${exact(-x)}` : `+ ${exact(x)}`
     steps.replaceChildren(h('span', {}, `convolution: ${share}`),
-      h('span', {}, `batch normalization: (${fmt(e.sum)} ${signed(-e.mean)}) / ${fmt(e.sd)} × ${fmt(e.gamma)} ${signed(e.beta)} = ${fmt(e.normal)}`), h('span', {}, `ReLU: ${fmt(e.value)}`))
+      h('span', {}, `batch normalization: (${exact(e.sum)} ${signed(-e.mean)}) / ${exact(e.sd)} × ${exact(e.gamma)} ${signed(e.beta)} = ${exact(e.normal)}`), h('span', {}, `ReLU: ${exact(e.value)}`))
   }
   const redraw = () => state.draw()
   narrow.addEventListener('change', redraw)

@@ -81,11 +81,11 @@ function render({ model, el }) {
   const kernelSize = choice('kernel', [1, 2, 3].map(k => [k, `${k} × ${k}`]), k => set({ kernel: resize(state.values.kernel, Number(k), () => 0) }))
   const stride = count('stride', SPEC.stride, value => set({ stride: value }))
   const padding = count('padding', SPEC.padding, value => set({ padding: value }))
-  const bias = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', size: 5, oninput: () => { const x = readNumber(bias.value); if (fits(SPEC.bias, x)) set({ bias: x }) } })
+  const bias = real('bias', SPEC.bias, value => set({ bias: value }))
   const letters = toggle('letters', value => set({ letters: value }))
   const view = choice('view', [['matrix', 'matrix × image'], ['im2col', 'kernel × columns (im2col)']], value => set({ view: value }))
   const weight = choice('gradient of', [], value => set({ weight: Number(value) }))
-  root.append(h('div', { class: 'x-row' }, imageSize.el, kernelSize.el, stride.el, padding.el, labeled('bias', bias), view.el, weight.el, letters.el))
+  root.append(h('div', { class: 'x-row' }, imageSize.el, kernelSize.el, stride.el, padding.el, bias.el, view.el, weight.el, letters.el))
 
   const edit = key => (i, j, x) => { if (fits(SPEC[key], [[x]])) set({ [key]: state.values[key].map((row, a) => row.map((w, b) => a === i && b === j ? x : w)) }) }
   const image = numbers('image', { edit: edit('image') }), kernel = numbers('kernel', { edit: edit('kernel') })
@@ -102,8 +102,7 @@ function render({ model, el }) {
     r = compute(v)
     imageSize.show(v.image.length === v.image[0].length ? v.image.length : '')
     kernelSize.show(v.kernel.length === kw ? v.kernel.length : '')
-    for (const [control, value] of [[stride, v.stride], [padding, v.padding], [letters, v.letters], [view, v.view]]) control.show(value)
-    if (document.activeElement !== bias || readNumber(bias.value) !== v.bias) bias.value = short(v.bias)
+    for (const [control, value] of [[stride, v.stride], [padding, v.padding], [bias, v.bias], [letters, v.letters], [view, v.view]]) control.show(value)
     const names = [[-1, 'none'], ...v.kernel.flat().map((x, k) => [k, v.letters ? GREEK[k] : `${GREEK[k]} = ${short(x)}`])]
     weight.control.replaceChildren(...names.map(([value, text]) => h('option', { value }, text)))
     weight.show(v.weight)
@@ -127,6 +126,12 @@ function render({ model, el }) {
     mark(output, (i, j) => i*r.ow + j === v.row, () => false)
     if (v.view === 'matrix') {
       matrix.draw(r.places, hue, on, entry)
+      const tall = r.places.length > 16
+      Object.assign(boxes[0].style, { maxHeight: tall ? '28rem' : '', overflow: tall ? 'auto' : '' })
+      if (tall && !boxes[0].matches(':hover')) {  // the chosen row is seen
+        const line = matrix.cells()[v.row][0].getBoundingClientRect(), box = boxes[0].getBoundingClientRect()
+        boxes[0].scrollTop += Math.min(0, line.top - box.top) + Math.max(0, line.bottom - box.bottom + 16)
+      }
       mark(matrix, i => i === v.row, (i, j) => v.weight >= 0 && r.places[i][j] === v.weight)
     } else {
       const named = im2col(v.image.map((row, i) => row.map((_, j) => i*v.image[0].length + j + 1)), sizes(v.kernel), v.stride, v.padding), values = im2col(v.image, sizes(v.kernel), v.stride, v.padding)

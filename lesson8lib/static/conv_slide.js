@@ -170,24 +170,25 @@ function render({ model, el }) {
     const to = r.out && moved(event, [state.values.row, state.values.col], r.out.length, r.out[0].length)
     if (to) move(...to)
   }
-  function mark(row, col, ink) {
-    r.x = stamp(r.x, row, col, ink)
+  function mark(to, ink, from = to) {
+    r.x = stroke(r.x, from, to, ink)
+    cursor = to
     set({ drawn: pack(r.x) })
   }
   const second3 = () => [state.values.second.length, state.values.second[0].length]
   const input = heatmap('image', {
-    point: (row, col) => {
+    point: (row, col, _, fresh) => {
       const { kernel, stride: s, padding: p, dilation: d, layers } = state.values
-      if (drawing()) { cursor = [clamp(row - p, 0, 27), clamp(col - p, 0, 27)]; mark(...cursor, true); return }
+      if (drawing()) { const to = [clamp(row - p, 0, 27), clamp(col - p, 0, 27)]; mark(to, true, fresh ? to : cursor); return }
       const place = (at, k, k2) => Math.round((at - (spanOf(k, d) - 1)/2)/s) - (layers === 2 ? Math.floor(k2/2) : 0)
       move(place(row, kernel.length, second3()[0]), place(col, kernel[0].length, second3()[1]))
     },
     key: event => {
       if (!drawing()) { moveKey(event); return }
       const to = moved(event, cursor, 28, 28)
-      if (to) { cursor = to; if (event.shiftKey) mark(...cursor, true); state.draw() }
-      if (event.key === ' ' || event.key === 'Enter') { event.preventDefault(); mark(...cursor, true) }
-      if (event.key === 'Delete' || event.key === 'Backspace') { event.preventDefault(); mark(...cursor, false) }
+      if (to) { cursor = to; if (event.shiftKey) mark(cursor, true); state.draw() }
+      if (event.key === ' ' || event.key === 'Enter') { event.preventDefault(); mark(cursor, true) }
+      if (event.key === 'Delete' || event.key === 'Backspace') { event.preventDefault(); mark(cursor, false) }
     },
   })
   const channelMaps = [1, 2].map(n => heatmap(`channel ${n}`, {

@@ -107,8 +107,9 @@ function render({ model, el }) {
   const noise = choice('noise std', [0, .25, .5, 1].map(x => [x, x || 'none']), value => set({ noise: Number(value) }))
   root.append(h('div', { class: 'x-row' }, map.el, ofObject.map(c => c.el), settings[0].el, stride.el, settings[1].el, noise.el))
 
-  // the map: the object is dragged, or moved with the arrow keys
+  // the map: the object is dragged, or moved with the arrow keys; beside it a finger scrolls the page
   const input = heatmap('drag the object', {
+    hold: (row, col) => { const v = state.values; return mapOf({ ...v, noise: 0 })[row - v.padding]?.[col - v.padding] > 0 },
     point: (row, col, event) => {
       const v = state.values, at = [row - v.padding, col - v.padding], inside = at[0] >= v.row && at[0] < v.row + v.height && at[1] >= v.col && at[1] < v.col + v.width
       if (event.type === 'pointerdown') grip = v.map === 'digit' || inside ? [at[0] - v.row, at[1] - v.col] : [Math.floor(v.height/2), Math.floor(v.width/2)]
@@ -124,7 +125,6 @@ function render({ model, el }) {
     const low = state.values.map === 'digit' ? -6 : 0
     set({ row: clamp(row, low, 13), col: clamp(col, low, 13) })
   }
-  input.canvas.classList.add('x-drawing')
   // both outputs: numbers where there is room for them, else pictures
   const select = (row, col) => set({ orow: row, ocol: col })
   const selectKey = event => { const to = !r.error && moved(event, [state.values.orow, state.values.ocol], r.max.length, r.max[0].length); if (to) select(...to) }
@@ -150,7 +150,8 @@ function render({ model, el }) {
     input.draw(padded, color, { label: `Feature map, ${n} by ${n}. Arrow keys move ${isObject ? 'the object' : 'the edges'}`, heading: `${n} × ${n}${p ? ` + padding ${p}` : ''}: drag the ${isObject ? 'object' : 'edges'}`, frames, unused, colors })
     code.draw()
     for (const { table, picture } of outputs) for (const it of [table, picture]) it.el.style.display = 'none'
-    if (r.error) { read.say(r.error); facts.textContent = dropped.textContent = ''; return }
+    const large = v.window > n + 2*p ? `A window of ${v.window} does not fit into ${n + 2*p} cells${p ? ' (with padding)' : ''}: choose a smaller window or more padding. ` : ''
+    if (r.error) { read.say(large + r.error); facts.textContent = dropped.textContent = ''; return }
     for (const { name, title, table, picture } of outputs) {
       const x = r[name], small = x.length <= 7
       ;(small ? table : picture).el.style.display = ''
