@@ -124,7 +124,7 @@ def test_steps_on_a_page(figures):
 
 def test_mouse_and_touch(figures):
     page = figures(Explorable('ratings_table', 'A table.'))
-    cell(page, 1, 1).hover()
+    cell(page, 1, 1).click()
     says(page, 'Dan, Casablanca: predicted 4.67')
     page = figures(Explorable('ratings_table', 'A table.'), viewport=PHONE, has_touch=True, is_mobile=True)
     cell(page, 1, 0).tap()
@@ -133,13 +133,31 @@ def test_mouse_and_touch(figures):
     says(page, 'Dan, Alien: predicted 2.09, rated 2, error 0.09')
     assert not figures.wrong
 
+def test_hovering_chooses_nothing(figures):
+    "A mouse on its way over the table leaves the pair and the run as they are; a chosen pair leaves the run too"
+    page = figures(Explorable('ratings_table', 'A table.'), reduced_motion='no-preference')
+    it = app(page)
+    it.get_by_role('button', name='Run').click()
+    cell(page, 1, 1).hover()
+    says(page, 'Step 5: ')
+    says(page, 'Ann, Alien: ')
+    cell(page, 1, 0).click()
+    says(page, 'Dan, Alien: ')
+    assert it.get_by_role('button', name='Pause').get_attribute('aria-pressed')=='true'
+    it.get_by_role('button', name='Pause').click()
+    cell(page, 1, 1).hover()
+    it.get_by_label('rating of the selected pair').select_option('3')
+    says(page, 'Dan, Alien: ')
+    says(page, 'rated 3')
+    assert not figures.wrong
+
 def test_a_large_table_is_drawn_in_time(figures):
     page = figures(state(15, 15, 5, random.Random(1), steps=100, range=True), reduced_motion='no-preference')
     took = page.evaluate("""async () => {
       const cells = document.querySelectorAll('td[aria-label]'), times = [], real = requestAnimationFrame
       window.requestAnimationFrame = draw => real(t => { const start = performance.now(); draw(t); times.push(performance.now() - start) })
       for (let i = 0; i < 30; i++) {
-        cells[i*7].dispatchEvent(new PointerEvent('pointerenter', { pointerType: 'mouse' }))
+        cells[i*7].click()
         await new Promise(done => real(() => real(done)))
       }
       return times.sort((a, b) => a - b)

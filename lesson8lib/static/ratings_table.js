@@ -133,7 +133,7 @@ function render({ model: anywidget, el }) {
     const films = names.map((name, f) => v.films.map((film, j) => box(`${film}, ${name}`, x => f < k ? edit('items', j, f, x) : edit('item_bias', 0, j, x))))
     const people = v.people.map((person, i) => names.map((name, f) => box(`${person}, ${name}`, x => f < k ? edit('users', i, f, x) : edit('user_bias', 0, i, x))))
     const pairs = v.people.map((_, i) => v.films.map((_, j) => h('td', {
-      onpointerdown: event => event.currentTarget.focus(), onpointerenter: event => { if (event.pointerType === 'mouse') set({ row: i, col: j }) },
+      onclick: event => { event.currentTarget.focus(); state.set({ row: i, col: j }) },
       onkeydown: event => {
         if (event.ctrlKey || event.metaKey || event.altKey || !(/^[0-5]$/.test(event.key) || ['Delete', 'Backspace'].includes(event.key))) return
         event.preventDefault()
@@ -149,7 +149,7 @@ function render({ model: anywidget, el }) {
       h('tbody', {}, people.map((row, i) => h('tr', {}, head(v.people[i]), row.map(input => h('td', { class: 'x-number' }, input)), pairs[i])))))
     roving(films)
     roving(people)
-    roving(pairs, (i, j) => set({ row: i, col: j }))
+    roving(pairs, (i, j) => state.set({ row: i, col: j }))  // while it runs, too
     cells = { films, people, pairs }
   }
   function put(input, value) {
