@@ -151,6 +151,24 @@ def test_hovering_chooses_nothing(figures):
     says(page, 'rated 3')
     assert not figures.wrong
 
+def test_divergence(figures):
+    "It is said; no NaN is shown, Run stops, and a typed factor starts anew"
+    page = figures(Explorable('ratings_table', 'A table.', lr=20, steps=100))
+    it = app(page)
+    says(page, 'The loss has diverged: use a smaller learning rate.')
+    assert 'NaN' not in it.inner_text() and 'Infinity' not in it.inner_text() and it.locator('.x-spelled').inner_text()==''
+    assert {box.input_value() for box in it.locator('td input').all()}=={''}
+    assert cell(page, 0, 0).get_attribute('aria-label')=='Ann, Alien: rated 5'
+    it.get_by_role('button', name='Run').click()
+    it.get_by_role('button', name='Run', pressed=False).wait_for()
+    it.get_by_label('Ann, factor 0').fill('0.5')
+    says(page, 'Step 0: the RMSE on 3 ratings is ')
+    assert not figures.wrong
+
+def test_no_ratings_is_no_divergence(js):
+    v = Explorable('ratings_table', 'A table.', ratings=[[0, 0], [0, 0]]).values
+    assert js("return m.compute(m.tidy(arg)).diverged", v) is False
+
 def test_a_large_table_is_drawn_in_time(figures):
     page = figures(state(15, 15, 5, random.Random(1), steps=100, range=True), reduced_motion='no-preference')
     took = page.evaluate("""async () => {
