@@ -169,6 +169,18 @@ def test_no_ratings_is_no_divergence(js):
     v = Explorable('ratings_table', 'A table.', ratings=[[0, 0], [0, 0]]).values
     assert js("return m.compute(m.tidy(arg)).diverged", v) is False
 
+def test_a_wrong_learning_rate_is_said(figures):
+    page = figures(Explorable('ratings_table', 'A table.'))
+    it = app(page)
+    lr = it.get_by_label('learning rate')
+    lr.fill('fast')
+    assert it.get_by_text('a number from 0 to 100').is_visible() and lr.get_attribute('aria-invalid')=='true'
+    lr.blur()
+    assert lr.input_value()=='0.1'
+    lr.fill('0,5')
+    hash_is(page, "hash.includes('ratings_table.lr=0.5')")
+    assert not figures.wrong
+
 def test_a_large_table_is_drawn_in_time(figures):
     page = figures(state(15, 15, 5, random.Random(1), steps=100, range=True), reduced_motion='no-preference')
     took = page.evaluate("""async () => {

@@ -99,7 +99,7 @@ function render({ model: anywidget, el }) {
   const button = (label, onclick) => h('button', { type: 'button', onclick }, label)
   const factors = count('latent factors', SPEC.factors, value => set({ factors: value })), steps = count('step', SPEC.steps, value => set({ steps: value }))
   const biases = toggle('biases', value => set({ biases: value })), range = toggle('sigmoid, 0 to 5.5', value => set({ range: value }))
-  const lr = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', size: 5, oninput: () => { const x = readNumber(lr.value); if (fits(SPEC.lr, x)) set({ lr: x }) } })
+  const lr = real('learning rate', SPEC.lr, value => set({ lr: value }))
   const show = choice('show', SPEC.show.choices.map(c => [c, c]), value => set({ show: value }))
   const rate = choice('rating of the selected pair', [[0, 'none'], ...[1, 2, 3, 4, 5].map(n => [n, n])], value => rating(Number(value)))
   const play = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => timer ? stop() : go() }, 'Run')
@@ -108,7 +108,7 @@ function render({ model: anywidget, el }) {
   function stop() { clearInterval(timer); timer = null; pressed() }
   function pressed() { play.textContent = timer ? 'Pause' : 'Run'; play.setAttribute('aria-pressed', String(Boolean(timer))) }
   const place = h('div', { class: 'x-wide' }), read = readout(), facts = h('p', { class: 'x-facts' }), spelled = h('p', { class: 'x-spelled' }), code = pythonButton(() => pythonFor(state.values))
-  root.append(h('div', { class: 'x-row' }, factors.el, biases.el, range.el, labeled('learning rate', lr), show.el, rate.el),
+  root.append(h('div', { class: 'x-row' }, factors.el, biases.el, range.el, lr.el, show.el, rate.el),
     h('div', { class: 'x-row' }, steps.el, button('Step', () => { stop(); forward() }), play, button('Back to step 0', () => set({ steps: 0 }))), place, read.el, spelled, facts, code.el)
 
   // changes: of a rating, or of a factor or bias, from which gradient descent then starts anew
@@ -164,8 +164,7 @@ function render({ model: anywidget, el }) {
     if (!look.colors.zero) return
     const v = state.values
     r = compute(v)
-    for (const [control, value] of [[factors, v.factors], [steps, v.steps], [biases, v.biases], [range, v.range], [show, v.show], [rate, v.ratings[v.row][v.col]]]) control.show(value)
-    if (document.activeElement !== lr || readNumber(lr.value) !== v.lr) lr.value = String(v.lr)
+    for (const [control, value] of [[factors, v.factors], [steps, v.steps], [lr, v.lr], [biases, v.biases], [range, v.range], [show, v.show], [rate, v.ratings[v.row][v.col]]]) control.show(value)
     code.draw()
     if (r.error) { stop(); read.say(r.error); spelled.textContent = facts.textContent = ''; return }
     const shape = `${v.factors} ${v.biases} ${v.people.length} ${v.films.length}`
