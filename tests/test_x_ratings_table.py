@@ -181,6 +181,15 @@ def test_a_wrong_learning_rate_is_said(figures):
     hash_is(page, "hash.includes('ratings_table.lr=0.5')")
     assert not figures.wrong
 
+def test_names_stay_in_sight(figures):
+    "On a phone the table scrolls under the names of its rows"
+    page = figures(state(3, 15, 5, random.Random(2)), viewport=PHONE)
+    place, name = app(page).locator('.x-wide').first, app(page).locator('tbody th').first
+    place.evaluate('el => { el.scrollLeft = 9999 }')
+    assert place.evaluate('el => el.scrollLeft')>50
+    assert 0<=name.bounding_box()['x']-place.bounding_box()['x']<=1
+    assert not figures.wrong
+
 def test_a_large_table_is_drawn_in_time(figures):
     page = figures(state(15, 15, 5, random.Random(1), steps=100, range=True), reduced_motion='no-preference')
     took = page.evaluate("""async () => {

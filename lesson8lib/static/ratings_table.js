@@ -76,6 +76,7 @@ export function pythonFor(v) {
 const STYLE = `
 .x-app.x-app table.x-ratings :is(td, th) { width: 29px; min-width: 29px; height: 26px; padding: 0; font-size: 11px; font-weight: 400; border: 1px solid var(--x-line); color: var(--x-text); background: none; text-align: center; }
 .x-app.x-app table.x-ratings th[scope=row] { width: auto; text-align: right; padding: 0 .35rem; white-space: nowrap; border: 0; }
+.x-app.x-app table.x-ratings tbody th { position: sticky; left: -3px; z-index: 1; background: var(--x-zero); }
 .x-app.x-app table.x-ratings th[scope=col] { border: 0; vertical-align: bottom; }
 .x-app.x-app table.x-ratings .x-film { height: 5.6rem; }
 .x-film span { writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; max-height: 5.5rem; overflow: hidden; }
