@@ -130,6 +130,14 @@ def test_mouse_and_touch(figures):
     says(page, 'for “Dan” and “Casablanca”: 4.67.')
     assert not figures.wrong
 
+def test_both_vectors_of_a_word(figures):
+    page = figures(poem(second=3))
+    assert app(page).locator('.x-wide th').all_inner_texts()==['the, as word nearby', 'the', 'products']
+    assert app(page).get_by_text('A word has a second vector, as a word nearby, from another embedding matrix.').is_visible()
+    page = figures(Explorable('embedding_lookup', 'Users and films.'))
+    assert app(page).locator('.x-wide th').all_inner_texts()==['Ann', 'Alien', 'products'] and 'second vector' not in app(page).inner_text()
+    assert not figures.wrong
+
 def test_lookups_are_drawn_in_time(figures):
     page = figures(poem(), reduced_motion='no-preference')
     took = page.evaluate("""async () => {

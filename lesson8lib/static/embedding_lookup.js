@@ -87,10 +87,10 @@ function render({ model: anywidget, el }) {
   } })
   const typed = labeled('text', text), tokens = h('div', { class: 'x-tokens' })
   const first = choice('', [], value => set({ first: Number(value) })), second = choice('', [], value => set({ second: Number(value) })), range = toggle('sigmoid', value => set({ range: value }))
-  const matrix = h('div', { class: 'x-scroll' }), dots = h('div', { class: 'x-wide' }), read = readout(), spelled = h('p', { class: 'x-spelled' }), code = pythonButton(() => pythonFor(state.values))
+  const matrix = h('div', { class: 'x-scroll' }), dots = h('div', { class: 'x-wide' }), two = h('p', { class: 'x-facts' }), read = readout(), spelled = h('p', { class: 'x-spelled' }), code = pythonButton(() => pythonFor(state.values))
   const title = words => h('p', { class: 'x-title' }, words), lookupTitle = title(''), dotTitle = title('')
   root.append(h('div', { class: 'x-row' }, typed), tokens, h('div', { class: 'x-row' }, second.el, first.el, range.el),
-    h('div', { class: 'x-lookup' }, h('div', {}, lookupTitle, matrix), h('div', {}, dotTitle, dots, spelled)), read.el, code.el)
+    h('div', { class: 'x-lookup' }, h('div', {}, lookupTitle, matrix), h('div', {}, dotTitle, dots, spelled, two)), read.el, code.el)
   const cell = x => {
     const back = look.signed(x/2)
     return h('td', { class: 'x-cell', style: `background: ${rgb(back)}; color: ${rgb(look.on(back))}` }, fmt(x))
@@ -110,6 +110,7 @@ function render({ model: anywidget, el }) {
     first.el.firstChild.textContent = v.left_kind
     second.el.firstChild.textContent = v.right_kind
     range.el.lastChild.textContent = `sigmoid, ${v.low} to ${v.high}`
+    two.textContent = isText(v) ? `A word has a second vector, as a ${v.left_kind}, from another embedding matrix.` : ''
     typed.style.display = tokens.style.display = isText(v) ? '' : 'none'
   }
   function draw() {
@@ -137,7 +138,7 @@ function render({ model: anywidget, el }) {
     const [left, right] = [v.left_words[v.first], v.right_words[v.second]], [leftBias, rightBias] = [v.left_bias[v.first], v.right_bias[v.second]], factor = x => fmt(x).startsWith('−') ? `(${fmt(x)})` : fmt(x)
     dotTitle.textContent = `the prediction for “${left}” and “${right}”`
     const row = (label, x, className) => h('tr', { class: className ?? '' }, h('th', { scope: 'row' }, label), x.map(cell))
-    dots.replaceChildren(h('table', { class: 'x-rows' }, h('tbody', {}, row(left, r.a), row(right, r.b), row('products', r.products, 'x-sum-row'))))
+    dots.replaceChildren(h('table', { class: 'x-rows' }, h('tbody', {}, row(isText(v) ? `${left}, as ${v.left_kind}` : left, r.a), row(right, r.b), row('products', r.products, 'x-sum-row'))))
     spelled.replaceChildren(...[`dot product: ${r.products.map(factor).join(' + ')} = ${fmt(r.dot)}`, `with both biases: ${fmt(r.dot)} + ${factor(leftBias)} + ${factor(rightBias)} = ${fmt(r.z)}`,
       ...v.range ? [`scaled to the range: ${v.low} + ${v.high - v.low}·sigmoid(${fmt(r.z)}) = ${fmt(r.prediction)}`] : []].map(line => h('span', {}, line)))
     const unknown = r.tokens.filter((_, i) => !r.ids[i])
