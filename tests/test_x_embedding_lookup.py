@@ -1,11 +1,12 @@
 "The explorable embedding_lookup: tokens, IDs, rows and predictions are the library's; its page by mouse, touch and keyboard"
 import contextlib
 import io
+import math
 import random
 
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, run_js, says
 
 from lesson8lib.collab import DotProductBias
 from lesson8lib.data import Vocab
@@ -137,6 +138,14 @@ def test_both_vectors_of_a_word(figures):
     page = figures(Explorable('embedding_lookup', 'Users and films.'))
     assert app(page).locator('.x-wide th').all_inner_texts()==['Ann', 'Alien', 'products'] and 'second vector' not in app(page).inner_text()
     assert not figures.wrong
+
+def test_printed_sums_come_out(figures):
+    page = figures(on_its_page('embedding_lookup'))
+    lines = app(page).locator('.x-spelled span').all_inner_texts()
+    for line in lines:
+        left, right = line.split(': ')[1].replace('−', '-').replace('·', '*').split(' = ')
+        assert abs(eval(left, dict(sigmoid=lambda z: 1/(1+math.exp(-z))))-float(right))<=1e-4
+    assert len(lines)==3 and not figures.wrong
 
 def test_lookups_are_drawn_in_time(figures):
     page = figures(poem(), reduced_motion='no-preference')
