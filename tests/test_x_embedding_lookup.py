@@ -90,7 +90,7 @@ def test_typing(figures, viewport):
     "What is typed is split, numbered and looked up; a word is chosen by its button, in the matrix by arrow keys, and from the list"
     page = figures(poem(), viewport=viewport)
     it = app(page)
-    says(page, 'Not in the vocabulary, so ID 0: “moon”. “wind” has ID 5; its embedding vector is row 5 of the matrix: 0.50, −1.00. Predicted co-occurrences of “the” and “wind”: 0.85.')
+    says(page, 'Not in the vocabulary, so ID 0: “moon”. “wind” has ID 5; its embedding vector is row 5 of the matrix: 0.50, −1.00. The sum before the sigmoid is 0.85.')
     buttons = it.locator('.x-tokens button')
     assert buttons.all_inner_texts()==['who\nID 4', 'has\nID 1', 'seen\nID 2', 'the\nID 3', 'moon\nID 0, #na#']
     buttons.first.focus()

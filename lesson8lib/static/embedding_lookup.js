@@ -136,13 +136,14 @@ function render({ model: anywidget, el }) {
     lines.sum.replaceChildren(h('td', { colspan: 3 }, 'one-hot @ embedding'), ...r.row.map(cell))
     lookupTitle.textContent = `embedding matrix, ${v.right.length} × ${v.right[0].length}: row ${v.second} belongs to “${v.right_words[v.second]}”`
     const [left, right] = [v.left_words[v.first], v.right_words[v.second]], [leftBias, rightBias] = [v.left_bias[v.first], v.right_bias[v.second]], long = x => short(x, 4), factor = x => long(x).startsWith('−') ? `(${long(x)})` : long(x)
-    dotTitle.textContent = `the prediction for “${left}” and “${right}”`
+    const bare = isText(v) && !v.range  // a number of occurrences is not below 0
+    dotTitle.textContent = `the ${bare ? 'sum before the sigmoid' : 'prediction'} for “${left}” and “${right}”`
     const row = (label, x, className) => h('tr', { class: className ?? '' }, h('th', { scope: 'row' }, label), x.map(cell))
     dots.replaceChildren(h('table', { class: 'x-rows' }, h('tbody', {}, row(isText(v) ? `${left}, as ${v.left_kind}` : left, r.a), row(right, r.b), row('products', r.products, 'x-sum-row'))))
     spelled.replaceChildren(...[`dot product: ${r.products.map(factor).join(' + ')} = ${long(r.dot)}`, `with both biases: ${long(r.dot)} + ${factor(leftBias)} + ${factor(rightBias)} = ${long(r.z)}`,
       ...v.range ? [`scaled to the range: ${v.low} + ${v.high - v.low}·sigmoid(${long(r.z)}) = ${long(r.prediction)}`] : []].map(line => h('span', {}, line)))
     const unknown = r.tokens.filter((_, i) => !r.ids[i])
-    read.say(`${unknown.length ? `Not in the vocabulary, so ID 0: ${unknown.map(word => `“${word}”`).join(', ')}. ` : ''}“${right}” has ID ${v.second}; its embedding vector is row ${v.second} of the matrix: ${r.b.map(x => fmt(x)).join(', ')}. Predicted ${v.of} ${isText(v) ? 'of' : 'for'} “${left}” and “${right}”: ${fmt(r.prediction)}.`)
+    read.say(`${unknown.length ? `Not in the vocabulary, so ID 0: ${unknown.map(word => `“${word}”`).join(', ')}. ` : ''}“${right}” has ID ${v.second}; its embedding vector is row ${v.second} of the matrix: ${r.b.map(x => fmt(x)).join(', ')}. ${bare ? `The sum before the sigmoid is ${fmt(r.z)}.` : `Predicted ${v.of} ${isText(v) ? 'of' : 'for'} “${left}” and “${right}”: ${fmt(r.prediction)}.`}`)
     code.draw()
   }
   look.start()
