@@ -99,7 +99,7 @@ function render({ model: anywidget, el }) {
   function build(v) {  // the matrix, a row for each word
     const name = word => h('td', { 'aria-label': `look up ${word}` }, word)
     const names = v.right_words.map(name)
-    lines = v.right_words.map((_, i) => ({ code: h('td'), el: h('tr', { onpointerdown: () => set({ second: i }) }) }))
+    lines = v.right_words.map((_, i) => ({ code: h('td'), el: h('tr', { onclick: () => set({ second: i }) }) }))
     lines.forEach((line, i) => line.el.append(names[i], h('td', {}, String(i)), line.code, ...v.right[i].map(cell)))
     const sum = h('tr', { class: 'x-sum-row' })
     const head = h('tr', {}, [v.right_kind, 'ID', 'one-hot', ...v.right[0].map((_, f) => `factor ${f}`)].map(words => h('th', { scope: 'col' }, words)))
