@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import io
+import math
 import random
 
 import numpy as np
@@ -152,6 +153,13 @@ def test_units(figures, bikes):
     box = app(page).locator('canvas[role=application]').nth(0).bounding_box()
     page.touchscreen.tap(box['x']+box['width']*.99, box['y']+box['height']*.02)
     spelled('Unit 25 of layer 1', page)
+    assert not figures.wrong
+
+def test_batch_normalization_comes_out(figures, bikes):
+    page = figures(bikes)
+    line = app(page).locator('.x-spelled span').last.inner_text().split(': ')[1]
+    left, right = line.replace('−', '-').replace('·', '*').replace('√', 'sqrt').split(' = ')
+    assert abs(eval(left, dict(sqrt=math.sqrt))-float(right))<=2e-3 and len(right.split('.')[1])==4
     assert not figures.wrong
 
 def test_dragging_is_smooth(figures, bikes):

@@ -164,10 +164,10 @@ function render({ model: anywidget, el }) {
     read.say(`Predicted ${v.target}: ${fmt(r.prediction)}${people(r.prediction)}${changed ? `. Before your ${changed === 1 ? 'change' : `${changed} changes`}: ${fmt(r.before)}${people(r.before)}` : ''}. In the table: ${fmt(r.actual)}${people(r.actual)}.`)
     const unit = r.hidden[v.layer - 1]
     if (unit) {
-      const z = unit.sums[v.unit], norm = r.model.hidden[v.layer - 1].norm, [weight, bias, mean, variance] = ['weight', 'bias', 'mean', 'variance'].map(name => norm[name][v.unit]), factor = x => fmt(x).startsWith('−') ? `(${fmt(x)})` : fmt(x)
+      const z = unit.sums[v.unit], norm = r.model.hidden[v.layer - 1].norm, [weight, bias, mean, variance] = ['weight', 'bias', 'mean', 'variance'].map(name => norm[name][v.unit]), long = x => fmt(x, 4), factor = x => long(x).startsWith('−') ? `(${long(x)})` : long(x)
       const products = Array.from(r.model.hidden[v.layer - 1].weight[v.unit], (w, i) => `${factor(w)}·${factor(unit.x[i])}`)
-      spelled.replaceChildren(...[`Unit ${v.unit + 1} of layer ${v.layer}, ${unit.x.length} weights times ${unit.x.length} inputs:`, `${products.slice(0, 3).join(' + ')} + … + ${products.at(-1)} = ${fmt(z)}`, `ReLU: ${fmt(Math.max(z, 0))}`,
-        `batch normalization: (${fmt(Math.max(z, 0))} − ${factor(mean)})/√(${fmt(variance)} + 0.00001)·${factor(weight)} + ${factor(bias)} = ${fmt(unit.out[v.unit])}`].map(line => h('span', {}, line)))
+      spelled.replaceChildren(...[`Unit ${v.unit + 1} of layer ${v.layer}, ${unit.x.length} weights times ${unit.x.length} inputs:`, `${products.slice(0, 3).join(' + ')} + … + ${products.at(-1)} = ${long(z)}`, `ReLU: ${long(Math.max(z, 0))}`,
+        `batch normalization: (${long(Math.max(z, 0))} − ${factor(mean)})/√(${long(variance)} + 0.00001)·${factor(weight)} + ${factor(bias)} = ${long(unit.out[v.unit])}`].map(line => h('span', {}, line)))
     }
     const sizes = [r.input.length, ...v.layers, 1], weights = sizes.slice(1).reduce((sum, n, i) => sum + n*sizes[i], 0)
     facts.textContent = `${sizes.join(' → ')}: ${weights.toLocaleString('en-US')} weights in the linear layers. The output layer multiplies the ${sizes.at(-2)} units of layer ${v.layers.length} by its weights, sums, and adds ${fmt(r.model.last.bias)}.`
