@@ -162,6 +162,14 @@ def test_batch_normalization_comes_out(figures, bikes):
     assert abs(eval(left, dict(sqrt=math.sqrt))-float(right))<=2e-3 and len(right.split('.')[1])==4
     assert not figures.wrong
 
+def test_a_long_vector_is_all_there(figures, bikes):
+    "On a phone, the tenth number of an hour's embedding"
+    page = figures(bikes, viewport=PHONE)
+    place, last = app(page).locator('.x-wide').first, app(page).locator('.x-vector').first.locator('span').last
+    assert place.evaluate('el => el.scrollWidth - el.clientWidth')<=0
+    assert last.bounding_box()['x']+last.bounding_box()['width']<=place.bounding_box()['x']+place.bounding_box()['width']
+    assert not figures.wrong
+
 def test_dragging_is_smooth(figures, bikes):
     page = figures(bikes, reduced_motion='no-preference')
     took = page.evaluate("""async () => {

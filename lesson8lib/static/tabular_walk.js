@@ -87,7 +87,7 @@ const STYLE = `
 .x-app.x-app table.x-walk tr.x-changed :is(th, td select, td input) { font-weight: 700; border-color: var(--x-focus); }
 @media (max-width: 500px) { .x-app.x-app table.x-walk thead { display: none; } .x-app.x-app table.x-walk tr { display: grid; grid-template-columns: 5.6rem auto 1fr; align-items: center; margin-bottom: .35rem; }
 .x-app.x-app table.x-walk td:last-child { grid-column: 1 / -1; } }
-.x-vector { display: inline-flex; }
+.x-vector { display: inline-flex; flex-wrap: wrap; row-gap: 1px; }
 .x-vector span { min-width: 30px; padding: 3px 1px; text-align: center; font-size: 10.5px; font-variant-numeric: tabular-nums; border: 1px solid var(--x-line); margin-left: -1px; }
 .x-flow { display: grid; grid-template-columns: 1fr; gap: .6rem; margin: .6rem 0; }
 .x-flow canvas { touch-action: pan-y; }
