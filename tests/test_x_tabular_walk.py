@@ -170,6 +170,16 @@ def test_a_long_vector_is_all_there(figures, bikes):
     assert last.bounding_box()['x']+last.bounding_box()['width']<=place.bounding_box()['x']+place.bounding_box()['width']
     assert not figures.wrong
 
+def test_a_wrong_number_is_said(figures, bikes):
+    page = figures(bikes)
+    temp = app(page).get_by_label('temp', exact=True)
+    before = temp.input_value()
+    temp.fill('warm')
+    assert app(page).get_by_text('a number from −1000000 to 1000000').is_visible() and temp.get_attribute('aria-invalid')=='true'
+    temp.blur()
+    assert temp.input_value()==before and 'Before your' not in app(page).locator('.x-says').inner_text()
+    assert not figures.wrong
+
 def test_dragging_is_smooth(figures, bikes):
     page = figures(bikes, reduced_motion='no-preference')
     took = page.evaluate("""async () => {

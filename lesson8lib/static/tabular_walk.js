@@ -87,6 +87,7 @@ const STYLE = `
 .x-app.x-app table.x-walk tr.x-changed :is(th, td select, td input) { font-weight: 700; border-color: var(--x-focus); }
 @media (max-width: 500px) { .x-app.x-app table.x-walk thead { display: none; } .x-app.x-app table.x-walk tr { display: grid; grid-template-columns: 5.6rem auto 1fr; align-items: center; margin-bottom: .35rem; }
 .x-app.x-app table.x-walk td:last-child { grid-column: 1 / -1; } }
+.x-app table.x-walk .x-wrong { white-space: normal; }
 .x-vector { display: inline-flex; flex-wrap: wrap; row-gap: 1px; }
 .x-vector span { min-width: 30px; padding: 3px 1px; text-align: center; font-size: 10.5px; font-variant-numeric: tabular-nums; border: 1px solid var(--x-line); margin-left: -1px; }
 .x-flow { display: grid; grid-template-columns: 1fr; gap: .6rem; margin: .6rem 0; }
@@ -113,8 +114,8 @@ function render({ model: anywidget, el }) {
       return { name, k, kind: 'cats', control, set: id => { control.value = id } }
     })
     const conts = v.cont_names.map((name, k) => {
-      const control = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-label': name, oninput: () => { const x = readNumber(control.value); if (fits(SPEC.conts, [[x]])) put('conts', k, x) } })
-      return { name, k, kind: 'conts', control, set: x => { if (document.activeElement !== control || readNumber(control.value) !== x) control.value = short(x) } }
+      const box = numberBox('', { ...SPEC.conts, real: true }, x => put('conts', k, x), { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-label': name })
+      return { name, k, kind: 'conts', control: box.el, set: box.show }
     })
     lines = [...cats, ...conts].map(line => ({ ...line, as: h('td'), vector: h('td') }))
     for (const line of lines) line.el = h('tr', {}, h('th', { scope: 'row' }, line.name), h('td', {}, line.control), line.as, line.vector)
