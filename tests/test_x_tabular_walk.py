@@ -180,6 +180,20 @@ def test_a_wrong_number_is_said(figures, bikes):
     assert temp.input_value()==before and 'Before your' not in app(page).locator('.x-says').inner_text()
     assert not figures.wrong
 
+def test_the_address_has_what_was_edited_only(figures, bikes):
+    "Not the values of the row, where a unit or another row was chosen"
+    page = figures(bikes)
+    app(page).locator('canvas[role=application]').nth(0).focus()
+    page.keyboard.press('ArrowRight')
+    hash_is(page, "hash === '#tabular_walk.unit=1'")
+    app(page).get_by_label('row of the table').select_option('3')
+    hash_is(page, "hash === '#tabular_walk.source=3&tabular_walk.unit=1'")
+    app(page).get_by_label('temp', exact=True).fill('0.9')
+    hash_is(page, "hash.includes('tabular_walk.cats=') && hash.includes('tabular_walk.conts=0.9,')")
+    app(page).get_by_role('button', name='Undo all changes').click()
+    hash_is(page, "hash === '#tabular_walk.source=3&tabular_walk.unit=1'")
+    assert not figures.wrong
+
 def test_dragging_is_smooth(figures, bikes):
     page = figures(bikes, reduced_motion='no-preference')
     took = page.evaluate("""async () => {

@@ -56,25 +56,29 @@ function modelOf(v) {
   return latest.model
 }
 const scale = (v, conts) => conts.map((x, k) => (x - v.means[k])/v.stds[k])
+function shown(v) {  // until something is edited, the values of the chosen row
+  const own = { cats: v.cats[0].slice(0, v.cat_names.length), conts: v.conts[0].slice(0, v.cont_names.length) }, row = v.rows[v.source]
+  return v.edited || !row ? own : { cats: row[0], conts: row[1] }
+}
 export function compute(v) {
   if (!v.weights) return { error: '`weights` must hold a model' }
-  const model = modelOf(v), ids = v.cats[0].slice(0, v.cat_names.length), numbers = v.conts[0].slice(0, v.cont_names.length), scaled = scale(v, numbers)
+  const model = modelOf(v), { cats: ids, conts: numbers } = shown(v), scaled = scale(v, numbers)
   const [cats, conts, actual] = v.rows[v.source] ?? [ids, numbers, NaN]
-  return { model, scaled, ...forward(model, ids, scaled), before: forward(model, cats, scale(v, conts)).prediction, row: { cats, conts }, actual, error: null }
+  return { model, scaled, ...forward(model, ids, scaled), before: forward(model, cats, scale(v, conts)).prediction, now: { cats: ids, conts: numbers }, row: { cats, conts }, actual, error: null }
 }
-function tidy(v) {  // until something is edited, the values are those of the chosen row
+function tidy(v) {  // until something is edited, no values of a row stand in the state, and so in the address
   const source = clamp(v.source, 0, Math.max(0, v.rows.length - 1)), [cats, conts] = v.rows[source] ?? [[], []], layer = clamp(v.layer, 1, Math.max(1, v.layers.length))
-  const isId = (x, k) => Number.isInteger(x) && x <= v.vocabs[k].length, given = (own, row, fit) => row.map((x, k) => v.edited && fit(own[k], k) ? own[k] : x)
+  const isId = (x, k) => Number.isInteger(x) && x <= v.vocabs[k].length, given = (own, row, fit) => row.map((x, k) => fit(own[k], k) ? own[k] : x)
   return { ...v, source, layer, unit: clamp(v.unit, 0, Math.max(0, (v.layers[layer - 1] ?? 1) - 1)),
-    cats: cats.length ? [given(v.cats[0], cats, isId)] : v.cats, conts: conts.length ? [given(v.conts[0], conts, Number.isFinite)] : v.conts }
+    cats: !v.edited ? SPEC.cats.value : cats.length ? [given(v.cats[0], cats, isId)] : v.cats, conts: !v.edited ? SPEC.conts.value : conts.length ? [given(v.conts[0], conts, Number.isFinite)] : v.conts }
 }
 
 // ---- The same in Python: the page's own model, and the row with its changes
 const literal = x => typeof x === 'string' ? JSON.stringify(x) : typeof x === 'boolean' ? (x ? 'True' : 'False') : x === undefined ? 'None' : String(x)
 export function pythonFor(v) {
-  const [cats, conts] = v.rows[v.source] ?? [[], []], index = v.indices[v.source] ?? 0
-  const changes = [...v.cat_names.flatMap((name, k) => v.cats[0][k] === cats[k] ? [] : [`row['${name}'] = ${literal(v.vocabs[k][v.cats[0][k] - 1])}`]),
-    ...v.cont_names.flatMap((name, k) => v.conts[0][k] === conts[k] ? [] : [`row['${name}'] = ${python(v.conts[0][k])}`])]
+  const [cats, conts] = v.rows[v.source] ?? [[], []], index = v.indices[v.source] ?? 0, now = shown(v)
+  const changes = [...v.cat_names.flatMap((name, k) => now.cats[k] === cats[k] ? [] : [`row['${name}'] = ${literal(v.vocabs[k][now.cats[k] - 1])}`]),
+    ...v.cont_names.flatMap((name, k) => now.conts[k] === conts[k] ? [] : [`row['${name}'] = ${python(now.conts[k])}`])]
   return [v.setup, `row = table[${index}:${index + 1}].copy()`, ...changes, 'print(data.predict(model, row).to_numpy())'].join('\n')
 }
 
@@ -105,7 +109,10 @@ function render({ model: anywidget, el }) {
   const flow = h('div', { class: 'x-flow' })
   root.append(h('div', { class: 'x-row' }, source.el, back), table, read.el, flow, spelled, facts, code.el)
   let lines = [], input, maps = []
-  const put = (key, k, value) => set({ edited: true, [key]: [state.values[key][0].map((x, i) => i === k ? value : x)] })
+  const put = (key, k, value) => {
+    const { cats, conts } = shown(state.values), now = { cats: cats.length ? [cats] : [[0]], conts: conts.length ? [conts] : [[0]] }
+    set({ ...now, edited: true, [key]: [now[key][0].map((x, i) => i === k ? value : x)] })
+  }
   const rowsOf = x => Array.from({ length: Math.ceil(x.length/COLUMNS) }, (_, i) => Array.from({ length: Math.min(COLUMNS, x.length) }, (_, j) => x[i*COLUMNS + j] ?? 0))
 
   function build(v) {
@@ -147,7 +154,7 @@ function render({ model: anywidget, el }) {
     source.show(v.source)
     let changed = 0
     for (const line of lines) {
-      const { k, kind } = line, value = v[kind][0][k], isChanged = value !== r.row[kind][k]
+      const { k, kind } = line, value = r.now[kind][k], isChanged = value !== r.row[kind][k]
       line.set(value)
       line.as.textContent = kind === 'cats' ? `ID ${value}` : fmt(r.scaled[k])
       line.vector.replaceChildren(kind === 'cats' ? vector(r.embedded[k], .5) : vector([r.numbers[k]], 2))
