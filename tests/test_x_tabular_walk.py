@@ -167,15 +167,18 @@ def test_a_long_vector_is_all_there(figures, bikes):
     page = figures(bikes, viewport=PHONE)
     place, last = app(page).locator('.x-wide').first, app(page).locator('.x-vector').first.locator('span').last
     assert place.evaluate('el => el.scrollWidth - el.clientWidth')<=0
+    assert last.bounding_box()['y']+last.bounding_box()['height']<=app(page).get_by_label('weekday', exact=True).bounding_box()['y']
     assert last.bounding_box()['x']+last.bounding_box()['width']<=place.bounding_box()['x']+place.bounding_box()['width']
     assert not figures.wrong
 
 def test_a_wrong_number_is_said(figures, bikes):
-    page = figures(bikes)
+    page = figures(bikes, viewport=PHONE)
     temp = app(page).get_by_label('temp', exact=True)
     before = temp.input_value()
     temp.fill('warm')
     assert app(page).get_by_text('a number from −1000000 to 1000000').is_visible() and temp.get_attribute('aria-invalid')=='true'
+    wrong = app(page).locator('.x-wrong:not(:empty)').bounding_box()
+    assert wrong['y']+wrong['height']<=app(page).get_by_label('feels', exact=True).bounding_box()['y']
     temp.blur()
     assert temp.input_value()==before and 'Before your' not in app(page).locator('.x-says').inner_text()
     assert not figures.wrong

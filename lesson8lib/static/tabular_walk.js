@@ -90,8 +90,10 @@ const STYLE = `
 .x-app.x-app table.x-walk :is(td select, td input) { width: 8.2rem; min-height: 1.7rem; height: 1.7rem; text-align: left; border: 1px solid var(--x-line); border-radius: .3rem; background: var(--x-soft); color: var(--x-text); padding: 0 .3rem; font-size: 12.5px; }
 .x-app.x-app table.x-walk tr.x-changed :is(th, td select, td input) { font-weight: 700; border-color: var(--x-focus); }
 @media (max-width: 500px) { .x-app.x-app table.x-walk thead { display: none; } .x-app.x-app table.x-walk tr { display: grid; grid-template-columns: 5.6rem auto 1fr; align-items: center; margin-bottom: .35rem; }
+.x-app.x-app table.x-walk :is(td, th) { height: auto; min-height: 30px; }
 .x-app.x-app table.x-walk td:last-child { grid-column: 1 / -1; } }
 .x-app table.x-walk .x-wrong { white-space: normal; }
+.x-app table.x-walk .x-field span:empty { display: none; }
 .x-vector { display: inline-flex; flex-wrap: wrap; row-gap: 1px; }
 .x-vector span { min-width: 30px; padding: 3px 1px; text-align: center; font-size: 10.5px; font-variant-numeric: tabular-nums; border: 1px solid var(--x-line); margin-left: -1px; }
 .x-flow { display: grid; grid-template-columns: 1fr; gap: .6rem; margin: .6rem 0; }
