@@ -68,6 +68,7 @@ const STYLE = `
 @media (max-width: 640px) { .x-lookup { grid-template-columns: minmax(0, 1fr); } }
 .x-scroll { max-height: 40rem; overflow: auto; padding: 3px; }
 .x-app.x-app table.x-rows :is(td, th) { width: auto; min-width: 0; height: 23px; padding: 0 .4rem; font-size: 12px; border: 0; color: var(--x-text); background: none; text-align: right; font-weight: 400; white-space: nowrap; }
+.x-app.x-app table.x-rows tbody th { white-space: normal; }
 .x-app.x-app table.x-rows td.x-cell { min-width: 40px; border: 1px solid var(--x-line); color: var(--x-ink); }
 @media (max-width: 500px) { .x-app.x-app table.x-rows :is(td, th) { padding: 0 .2rem; font-size: 11.5px; } .x-app.x-app table.x-rows td.x-cell { min-width: 34px; } }
 .x-app.x-app table.x-rows thead th { color: var(--x-muted); font-size: 11.5px; white-space: normal; }
