@@ -1,11 +1,12 @@
 "The explorable embedding_lookup: tokens, IDs, rows and predictions are the library's; its page by mouse, touch and keyboard"
 import contextlib
 import io
+import math
 import random
 
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, run_js, says
 
 from lesson8lib.collab import DotProductBias
 from lesson8lib.data import Vocab
@@ -89,7 +90,7 @@ def test_typing(figures, viewport):
     "What is typed is split, numbered and looked up; a word is chosen by its button, in the matrix by arrow keys, and from the list"
     page = figures(poem(), viewport=viewport)
     it = app(page)
-    says(page, 'Not in the vocabulary, so ID 0: “moon”. “wind” has ID 5; its embedding vector is row 5 of the matrix: 0.50, −1.00. Predicted co-occurrences of “the” and “wind”: 0.85.')
+    says(page, 'Not in the vocabulary, so ID 0: “moon”. “wind” has ID 5; its embedding vector is row 5 of the matrix: 0.50, −1.00. The sum before the sigmoid is 0.85.')
     buttons = it.locator('.x-tokens button')
     assert buttons.all_inner_texts()==['who\nID 4', 'has\nID 1', 'seen\nID 2', 'the\nID 3', 'moon\nID 0, #na#']
     buttons.first.focus()
@@ -130,13 +131,39 @@ def test_mouse_and_touch(figures):
     says(page, 'for “Dan” and “Casablanca”: 4.67.')
     assert not figures.wrong
 
+def test_both_vectors_of_a_word(figures):
+    page = figures(poem(second=3))
+    assert app(page).locator('.x-wide th').all_inner_texts()==['the, as word nearby', 'the', 'products']
+    assert app(page).get_by_text('A word has a second vector, as a word nearby, from another embedding matrix.').is_visible()
+    page = figures(Explorable('embedding_lookup', 'Users and films.'))
+    assert app(page).locator('.x-wide th').all_inner_texts()==['Ann', 'Alien', 'products'] and 'second vector' not in app(page).inner_text()
+    assert not figures.wrong
+
+def test_printed_sums_come_out(figures):
+    page = figures(on_its_page('embedding_lookup'))
+    lines = app(page).locator('.x-spelled span').all_inner_texts()
+    for line in lines:
+        left, right = line.split(': ')[1].replace('−', '-').replace('·', '*').split(' = ')
+        assert abs(eval(left, dict(sigmoid=lambda z: 1/(1+math.exp(-z))))-float(right))<=1e-4
+    assert len(lines)==3 and not figures.wrong
+
+def test_a_finger_that_scrolls_chooses_nothing(figures):
+    page = figures(poem(), viewport=PHONE, has_touch=True, is_mobile=True)
+    row = app(page).locator('tbody tr').nth(1)
+    for kind in ('pointerdown', 'pointercancel'): row.dispatch_event(kind, dict(pointerType='touch', bubbles=True))
+    page.wait_for_timeout(100)
+    says(page, '“wind” has ID 5')
+    row.tap()
+    says(page, '“has” has ID 1')
+    assert not figures.wrong
+
 def test_lookups_are_drawn_in_time(figures):
     page = figures(poem(), reduced_motion='no-preference')
     took = page.evaluate("""async () => {
       const rows = document.querySelectorAll('tbody tr'), times = [], real = requestAnimationFrame
       window.requestAnimationFrame = draw => real(t => { const start = performance.now(); draw(t); times.push(performance.now() - start) })
       for (let i = 0; i < 40; i++) {
-        rows[i%6].dispatchEvent(new PointerEvent('pointerdown', { bubbles: true }))
+        rows[i%6].click()
         await new Promise(done => real(() => real(done)))
       }
       return times.sort((a, b) => a - b)

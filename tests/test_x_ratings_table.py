@@ -124,7 +124,7 @@ def test_steps_on_a_page(figures):
 
 def test_mouse_and_touch(figures):
     page = figures(Explorable('ratings_table', 'A table.'))
-    cell(page, 1, 1).hover()
+    cell(page, 1, 1).click()
     says(page, 'Dan, Casablanca: predicted 4.67')
     page = figures(Explorable('ratings_table', 'A table.'), viewport=PHONE, has_touch=True, is_mobile=True)
     cell(page, 1, 0).tap()
@@ -133,13 +133,70 @@ def test_mouse_and_touch(figures):
     says(page, 'Dan, Alien: predicted 2.09, rated 2, error 0.09')
     assert not figures.wrong
 
+def test_hovering_chooses_nothing(figures):
+    "A mouse on its way over the table leaves the pair and the run as they are; a chosen pair leaves the run too"
+    page = figures(Explorable('ratings_table', 'A table.'), reduced_motion='no-preference')
+    it = app(page)
+    it.get_by_role('button', name='Run').click()
+    cell(page, 1, 1).hover()
+    says(page, 'Step 5: ')
+    says(page, 'Ann, Alien: ')
+    cell(page, 1, 0).click()
+    says(page, 'Dan, Alien: ')
+    assert it.get_by_role('button', name='Pause').get_attribute('aria-pressed')=='true'
+    it.get_by_role('button', name='Pause').click()
+    cell(page, 1, 1).hover()
+    it.get_by_label('rating of the selected pair').select_option('3')
+    says(page, 'Dan, Alien: ')
+    says(page, 'rated 3')
+    assert not figures.wrong
+
+def test_divergence(figures):
+    "It is said; no NaN is shown, Run stops, and a typed factor starts anew"
+    page = figures(Explorable('ratings_table', 'A table.', lr=20, steps=100))
+    it = app(page)
+    says(page, 'The loss has diverged: use a smaller learning rate.')
+    assert 'NaN' not in it.inner_text() and 'Infinity' not in it.inner_text() and it.locator('.x-spelled').inner_text()==''
+    assert {box.input_value() for box in it.locator('td input').all()}=={''}
+    assert cell(page, 0, 0).get_attribute('aria-label')=='Ann, Alien: rated 5'
+    it.get_by_role('button', name='Run').click()
+    it.get_by_role('button', name='Run', pressed=False).wait_for()
+    it.get_by_label('Ann, factor 0').fill('0.5')
+    says(page, 'Step 0: the RMSE on 3 ratings is ')
+    assert not figures.wrong
+
+def test_no_ratings_is_no_divergence(js):
+    v = Explorable('ratings_table', 'A table.', ratings=[[0, 0], [0, 0]]).values
+    assert js("return m.compute(m.tidy(arg)).diverged", v) is False
+
+def test_a_wrong_learning_rate_is_said(figures):
+    page = figures(Explorable('ratings_table', 'A table.'))
+    it = app(page)
+    lr = it.get_by_label('learning rate')
+    lr.fill('fast')
+    assert it.get_by_text('a number from 0 to 100').is_visible() and lr.get_attribute('aria-invalid')=='true'
+    lr.blur()
+    assert lr.input_value()=='0.1'
+    lr.fill('0,5')
+    hash_is(page, "hash.includes('ratings_table.lr=0.5')")
+    assert not figures.wrong
+
+def test_names_stay_in_sight(figures):
+    "On a phone the table scrolls under the names of its rows"
+    page = figures(state(3, 15, 5, random.Random(2)), viewport=PHONE)
+    place, name = app(page).locator('.x-wide').first, app(page).locator('tbody th').first
+    place.evaluate('el => { el.scrollLeft = 9999 }')
+    assert place.evaluate('el => el.scrollLeft')>50
+    assert 0<=name.bounding_box()['x']-place.bounding_box()['x']<=1
+    assert not figures.wrong
+
 def test_a_large_table_is_drawn_in_time(figures):
     page = figures(state(15, 15, 5, random.Random(1), steps=100, range=True), reduced_motion='no-preference')
     took = page.evaluate("""async () => {
       const cells = document.querySelectorAll('td[aria-label]'), times = [], real = requestAnimationFrame
       window.requestAnimationFrame = draw => real(t => { const start = performance.now(); draw(t); times.push(performance.now() - start) })
       for (let i = 0; i < 30; i++) {
-        cells[i*7].dispatchEvent(new PointerEvent('pointerenter', { pointerType: 'mouse' }))
+        cells[i*7].click()
         await new Promise(done => real(() => real(done)))
       }
       return times.sort((a, b) => a - b)

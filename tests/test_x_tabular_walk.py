@@ -2,6 +2,7 @@
 import base64
 import contextlib
 import io
+import math
 import random
 
 import numpy as np
@@ -152,6 +153,48 @@ def test_units(figures, bikes):
     box = app(page).locator('canvas[role=application]').nth(0).bounding_box()
     page.touchscreen.tap(box['x']+box['width']*.99, box['y']+box['height']*.02)
     spelled('Unit 25 of layer 1', page)
+    assert not figures.wrong
+
+def test_batch_normalization_comes_out(figures, bikes):
+    page = figures(bikes)
+    line = app(page).locator('.x-spelled span').last.inner_text().split(': ')[1]
+    left, right = line.replace('−', '-').replace('·', '*').replace('√', 'sqrt').split(' = ')
+    assert abs(eval(left, dict(sqrt=math.sqrt))-float(right))<=2e-3 and len(right.split('.')[1])==4
+    assert not figures.wrong
+
+def test_a_long_vector_is_all_there(figures, bikes):
+    "On a phone, the tenth number of an hour's embedding"
+    page = figures(bikes, viewport=PHONE)
+    place, last = app(page).locator('.x-wide').first, app(page).locator('.x-vector').first.locator('span').last
+    assert place.evaluate('el => el.scrollWidth - el.clientWidth')<=0
+    assert last.bounding_box()['y']+last.bounding_box()['height']<=app(page).get_by_label('weekday', exact=True).bounding_box()['y']
+    assert last.bounding_box()['x']+last.bounding_box()['width']<=place.bounding_box()['x']+place.bounding_box()['width']
+    assert not figures.wrong
+
+def test_a_wrong_number_is_said(figures, bikes):
+    page = figures(bikes, viewport=PHONE)
+    temp = app(page).get_by_label('temp', exact=True)
+    before = temp.input_value()
+    temp.fill('warm')
+    assert app(page).get_by_text('a number from −1000000 to 1000000').is_visible() and temp.get_attribute('aria-invalid')=='true'
+    wrong = app(page).locator('.x-wrong:not(:empty)').bounding_box()
+    assert wrong['y']+wrong['height']<=app(page).get_by_label('feels', exact=True).bounding_box()['y']
+    temp.blur()
+    assert temp.input_value()==before and 'Before your' not in app(page).locator('.x-says').inner_text()
+    assert not figures.wrong
+
+def test_the_address_has_what_was_edited_only(figures, bikes):
+    "Not the values of the row, where a unit or another row was chosen"
+    page = figures(bikes)
+    app(page).locator('canvas[role=application]').nth(0).focus()
+    page.keyboard.press('ArrowRight')
+    hash_is(page, "hash === '#tabular_walk.unit=1'")
+    app(page).get_by_label('row of the table').select_option('3')
+    hash_is(page, "hash === '#tabular_walk.source=3&tabular_walk.unit=1'")
+    app(page).get_by_label('temp', exact=True).fill('0.9')
+    hash_is(page, "hash.includes('tabular_walk.cats=') && hash.includes('tabular_walk.conts=0.9,')")
+    app(page).get_by_role('button', name='Undo all changes').click()
+    hash_is(page, "hash === '#tabular_walk.source=3&tabular_walk.unit=1'")
     assert not figures.wrong
 
 def test_dragging_is_smooth(figures, bikes):

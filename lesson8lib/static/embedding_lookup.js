@@ -68,6 +68,7 @@ const STYLE = `
 @media (max-width: 640px) { .x-lookup { grid-template-columns: minmax(0, 1fr); } }
 .x-scroll { max-height: 40rem; overflow: auto; padding: 3px; }
 .x-app.x-app table.x-rows :is(td, th) { width: auto; min-width: 0; height: 23px; padding: 0 .4rem; font-size: 12px; border: 0; color: var(--x-text); background: none; text-align: right; font-weight: 400; white-space: nowrap; }
+.x-app.x-app table.x-rows tbody th { white-space: normal; }
 .x-app.x-app table.x-rows td.x-cell { min-width: 40px; border: 1px solid var(--x-line); color: var(--x-ink); }
 @media (max-width: 500px) { .x-app.x-app table.x-rows :is(td, th) { padding: 0 .2rem; font-size: 11.5px; } .x-app.x-app table.x-rows td.x-cell { min-width: 34px; } }
 .x-app.x-app table.x-rows thead th { color: var(--x-muted); font-size: 11.5px; white-space: normal; }
@@ -87,10 +88,10 @@ function render({ model: anywidget, el }) {
   } })
   const typed = labeled('text', text), tokens = h('div', { class: 'x-tokens' })
   const first = choice('', [], value => set({ first: Number(value) })), second = choice('', [], value => set({ second: Number(value) })), range = toggle('sigmoid', value => set({ range: value }))
-  const matrix = h('div', { class: 'x-scroll' }), dots = h('div', { class: 'x-wide' }), read = readout(), spelled = h('p', { class: 'x-spelled' }), code = pythonButton(() => pythonFor(state.values))
+  const matrix = h('div', { class: 'x-scroll' }), dots = h('div', { class: 'x-wide' }), two = h('p', { class: 'x-facts' }), read = readout(), spelled = h('p', { class: 'x-spelled' }), code = pythonButton(() => pythonFor(state.values))
   const title = words => h('p', { class: 'x-title' }, words), lookupTitle = title(''), dotTitle = title('')
   root.append(h('div', { class: 'x-row' }, typed), tokens, h('div', { class: 'x-row' }, second.el, first.el, range.el),
-    h('div', { class: 'x-lookup' }, h('div', {}, lookupTitle, matrix), h('div', {}, dotTitle, dots, spelled)), read.el, code.el)
+    h('div', { class: 'x-lookup' }, h('div', {}, lookupTitle, matrix), h('div', {}, dotTitle, dots, spelled, two)), read.el, code.el)
   const cell = x => {
     const back = look.signed(x/2)
     return h('td', { class: 'x-cell', style: `background: ${rgb(back)}; color: ${rgb(look.on(back))}` }, fmt(x))
@@ -99,7 +100,7 @@ function render({ model: anywidget, el }) {
   function build(v) {  // the matrix, a row for each word
     const name = word => h('td', { 'aria-label': `look up ${word}` }, word)
     const names = v.right_words.map(name)
-    lines = v.right_words.map((_, i) => ({ code: h('td'), el: h('tr', { onpointerdown: () => set({ second: i }) }) }))
+    lines = v.right_words.map((_, i) => ({ code: h('td'), el: h('tr', { onclick: () => set({ second: i }) }) }))
     lines.forEach((line, i) => line.el.append(names[i], h('td', {}, String(i)), line.code, ...v.right[i].map(cell)))
     const sum = h('tr', { class: 'x-sum-row' })
     const head = h('tr', {}, [v.right_kind, 'ID', 'one-hot', ...v.right[0].map((_, f) => `factor ${f}`)].map(words => h('th', { scope: 'col' }, words)))
@@ -110,6 +111,7 @@ function render({ model: anywidget, el }) {
     first.el.firstChild.textContent = v.left_kind
     second.el.firstChild.textContent = v.right_kind
     range.el.lastChild.textContent = `sigmoid, ${v.low} to ${v.high}`
+    two.textContent = isText(v) ? `A word has a second vector, as a ${v.left_kind}, from another embedding matrix.` : ''
     typed.style.display = tokens.style.display = isText(v) ? '' : 'none'
   }
   function draw() {
@@ -134,14 +136,15 @@ function render({ model: anywidget, el }) {
     })
     lines.sum.replaceChildren(h('td', { colspan: 3 }, 'one-hot @ embedding'), ...r.row.map(cell))
     lookupTitle.textContent = `embedding matrix, ${v.right.length} × ${v.right[0].length}: row ${v.second} belongs to “${v.right_words[v.second]}”`
-    const [left, right] = [v.left_words[v.first], v.right_words[v.second]], [leftBias, rightBias] = [v.left_bias[v.first], v.right_bias[v.second]], factor = x => fmt(x).startsWith('−') ? `(${fmt(x)})` : fmt(x)
-    dotTitle.textContent = `the prediction for “${left}” and “${right}”`
+    const [left, right] = [v.left_words[v.first], v.right_words[v.second]], [leftBias, rightBias] = [v.left_bias[v.first], v.right_bias[v.second]], long = x => short(x, 4), factor = x => long(x).startsWith('−') ? `(${long(x)})` : long(x)
+    const bare = isText(v) && !v.range  // a number of occurrences is not below 0
+    dotTitle.textContent = `the ${bare ? 'sum before the sigmoid' : 'prediction'} for “${left}” and “${right}”`
     const row = (label, x, className) => h('tr', { class: className ?? '' }, h('th', { scope: 'row' }, label), x.map(cell))
-    dots.replaceChildren(h('table', { class: 'x-rows' }, h('tbody', {}, row(left, r.a), row(right, r.b), row('products', r.products, 'x-sum-row'))))
-    spelled.replaceChildren(...[`dot product: ${r.products.map(factor).join(' + ')} = ${fmt(r.dot)}`, `with both biases: ${fmt(r.dot)} + ${factor(leftBias)} + ${factor(rightBias)} = ${fmt(r.z)}`,
-      ...v.range ? [`scaled to the range: ${v.low} + ${v.high - v.low}·sigmoid(${fmt(r.z)}) = ${fmt(r.prediction)}`] : []].map(line => h('span', {}, line)))
+    dots.replaceChildren(h('table', { class: 'x-rows' }, h('tbody', {}, row(isText(v) ? `${left}, as ${v.left_kind}` : left, r.a), row(right, r.b), row('products', r.products, 'x-sum-row'))))
+    spelled.replaceChildren(...[`dot product: ${r.products.map(factor).join(' + ')} = ${long(r.dot)}`, `with both biases: ${long(r.dot)} + ${factor(leftBias)} + ${factor(rightBias)} = ${long(r.z)}`,
+      ...v.range ? [`scaled to the range: ${v.low} + ${v.high - v.low}·sigmoid(${long(r.z)}) = ${long(r.prediction)}`] : []].map(line => h('span', {}, line)))
     const unknown = r.tokens.filter((_, i) => !r.ids[i])
-    read.say(`${unknown.length ? `Not in the vocabulary, so ID 0: ${unknown.map(word => `“${word}”`).join(', ')}. ` : ''}“${right}” has ID ${v.second}; its embedding vector is row ${v.second} of the matrix: ${r.b.map(x => fmt(x)).join(', ')}. Predicted ${v.of} ${isText(v) ? 'of' : 'for'} “${left}” and “${right}”: ${fmt(r.prediction)}.`)
+    read.say(`${unknown.length ? `Not in the vocabulary, so ID 0: ${unknown.map(word => `“${word}”`).join(', ')}. ` : ''}“${right}” has ID ${v.second}; its embedding vector is row ${v.second} of the matrix: ${r.b.map(x => fmt(x)).join(', ')}. ${bare ? `The sum before the sigmoid is ${fmt(r.z)}.` : `Predicted ${v.of} ${isText(v) ? 'of' : 'for'} “${left}” and “${right}”: ${fmt(r.prediction)}.`}`)
     code.draw()
   }
   look.start()

@@ -16,7 +16,7 @@ const SPEC = {
   "col": {"value": 0, "low": 0, "high": 19},
   "show": {"value": "predictions", "choices": ["predictions", "ratings", "errors"]}
 }
-const RANGE = [0, 5.5]
+const RANGE = [0, 5.5], HUGE = 1e6  // an RMSE above it has diverged
 
 // ---- Maths: pure functions, tested against the library's models and `training.sgd_step`
 const resize = (x, rows, cols) => Array.from({ length: rows }, (_, i) => Array.from({ length: cols }, (_, j) => x[i]?.[j] ?? 0))
@@ -49,7 +49,8 @@ export function compute(v) {
   const first = rmse(predictions(model, v.range), v.ratings)
   for (let i = 0; i < v.steps; i++) model = step(model, v.ratings, v.range, v.lr)
   const predicted = predictions(model, v.range)
-  return { model, predicted, first, rmse: rmse(predicted, v.ratings), error: null }
+  const now = rmse(predicted, v.ratings)  // without ratings there is none
+  return { model, predicted, first, rmse: now, diverged: now > HUGE || !predicted.flat().every(Number.isFinite), error: null }
 }
 function tidy(v) {  // every matrix has the sizes of the lists of names
   const n = v.people.length, m = v.films.length, width = v.users[0].length
@@ -75,6 +76,7 @@ export function pythonFor(v) {
 const STYLE = `
 .x-app.x-app table.x-ratings :is(td, th) { width: 29px; min-width: 29px; height: 26px; padding: 0; font-size: 11px; font-weight: 400; border: 1px solid var(--x-line); color: var(--x-text); background: none; text-align: center; }
 .x-app.x-app table.x-ratings th[scope=row] { width: auto; text-align: right; padding: 0 .35rem; white-space: nowrap; border: 0; }
+.x-app.x-app table.x-ratings tbody th { position: sticky; left: -3px; z-index: 1; background: var(--x-zero); }
 .x-app.x-app table.x-ratings th[scope=col] { border: 0; vertical-align: bottom; }
 .x-app.x-app table.x-ratings .x-film { height: 5.6rem; }
 .x-film span { writing-mode: vertical-rl; transform: rotate(180deg); white-space: nowrap; max-height: 5.5rem; overflow: hidden; }
@@ -98,16 +100,16 @@ function render({ model: anywidget, el }) {
   const button = (label, onclick) => h('button', { type: 'button', onclick }, label)
   const factors = count('latent factors', SPEC.factors, value => set({ factors: value })), steps = count('step', SPEC.steps, value => set({ steps: value }))
   const biases = toggle('biases', value => set({ biases: value })), range = toggle('sigmoid, 0 to 5.5', value => set({ range: value }))
-  const lr = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', size: 5, oninput: () => { const x = readNumber(lr.value); if (fits(SPEC.lr, x)) set({ lr: x }) } })
+  const lr = real('learning rate', SPEC.lr, value => set({ lr: value }))
   const show = choice('show', SPEC.show.choices.map(c => [c, c]), value => set({ show: value }))
   const rate = choice('rating of the selected pair', [[0, 'none'], ...[1, 2, 3, 4, 5].map(n => [n, n])], value => rating(Number(value)))
   const play = h('button', { type: 'button', 'aria-pressed': 'false', onclick: () => timer ? stop() : go() }, 'Run')
-  const forward = () => { if (state.values.steps < SPEC.steps.high && !r.error) state.set({ steps: state.values.steps + 1 }); else stop() }
+  const forward = () => { if (state.values.steps < SPEC.steps.high && !r.error && !r.diverged) state.set({ steps: state.values.steps + 1 }); else stop() }
   function go() { timer = setInterval(() => { if (root.isConnected) forward(); else stop() }, calm() ? 500 : 80); pressed() }
   function stop() { clearInterval(timer); timer = null; pressed() }
   function pressed() { play.textContent = timer ? 'Pause' : 'Run'; play.setAttribute('aria-pressed', String(Boolean(timer))) }
   const place = h('div', { class: 'x-wide' }), read = readout(), facts = h('p', { class: 'x-facts' }), spelled = h('p', { class: 'x-spelled' }), code = pythonButton(() => pythonFor(state.values))
-  root.append(h('div', { class: 'x-row' }, factors.el, biases.el, range.el, labeled('learning rate', lr), show.el, rate.el),
+  root.append(h('div', { class: 'x-row' }, factors.el, biases.el, range.el, lr.el, show.el, rate.el),
     h('div', { class: 'x-row' }, steps.el, button('Step', () => { stop(); forward() }), play, button('Back to step 0', () => set({ steps: 0 }))), place, read.el, spelled, facts, code.el)
 
   // changes: of a rating, or of a factor or bias, from which gradient descent then starts anew
@@ -116,7 +118,7 @@ function render({ model: anywidget, el }) {
   function edit(key, i, j, value) {
     if (!fits(SPEC[key], [[value]]) || r.error) return
     const { values } = state, { users, items, userBias, itemBias } = r.model
-    const now = (before, x) => before.map((row, a) => row.map((w, f) => clamp(tidyNumber(x[a][f] ?? w), -99, 99)))
+    const now = (before, x) => r.diverged ? before : before.map((row, a) => row.map((w, f) => clamp(tidyNumber(x[a][f] ?? w), -99, 99)))
     const start = { users: now(values.users, users), items: now(values.items, items), ...userBias && { user_bias: now(values.user_bias, [userBias]), item_bias: now(values.item_bias, [itemBias]) } }
     set({ ...start, [key]: changed(start[key], i, j, value), steps: 0 })
   }
@@ -133,7 +135,7 @@ function render({ model: anywidget, el }) {
     const films = names.map((name, f) => v.films.map((film, j) => box(`${film}, ${name}`, x => f < k ? edit('items', j, f, x) : edit('item_bias', 0, j, x))))
     const people = v.people.map((person, i) => names.map((name, f) => box(`${person}, ${name}`, x => f < k ? edit('users', i, f, x) : edit('user_bias', 0, i, x))))
     const pairs = v.people.map((_, i) => v.films.map((_, j) => h('td', {
-      onpointerdown: event => event.currentTarget.focus(), onpointerenter: event => { if (event.pointerType === 'mouse') set({ row: i, col: j }) },
+      onclick: event => { event.currentTarget.focus(); state.set({ row: i, col: j }) },
       onkeydown: event => {
         if (event.ctrlKey || event.metaKey || event.altKey || !(/^[0-5]$/.test(event.key) || ['Delete', 'Backspace'].includes(event.key))) return
         event.preventDefault()
@@ -149,11 +151,11 @@ function render({ model: anywidget, el }) {
       h('tbody', {}, people.map((row, i) => h('tr', {}, head(v.people[i]), row.map(input => h('td', { class: 'x-number' }, input)), pairs[i])))))
     roving(films)
     roving(people)
-    roving(pairs, (i, j) => set({ row: i, col: j }))
+    roving(pairs, (i, j) => state.set({ row: i, col: j }))  // while it runs, too
     cells = { films, people, pairs }
   }
   function put(input, value) {
-    const back = look.signed(value/2.5), text = fmt(value, Math.abs(value) < .995 ? 2 : 1).replace(/^(−?)0\./, '$1.')
+    const back = r.diverged ? look.colors.zero : look.signed(value/2.5), text = r.diverged ? '' : fmt(value, Math.abs(value) < .995 ? 2 : 1).replace(/^(−?)0\./, '$1.')
     input.dataset.now = text
     if (document.activeElement !== input || Math.abs(readNumber(input.value) - value) > 5e-7) input.value = text
     input.parentElement.style.background = rgb(back)
@@ -163,8 +165,7 @@ function render({ model: anywidget, el }) {
     if (!look.colors.zero) return
     const v = state.values
     r = compute(v)
-    for (const [control, value] of [[factors, v.factors], [steps, v.steps], [biases, v.biases], [range, v.range], [show, v.show], [rate, v.ratings[v.row][v.col]]]) control.show(value)
-    if (document.activeElement !== lr || readNumber(lr.value) !== v.lr) lr.value = String(v.lr)
+    for (const [control, value] of [[factors, v.factors], [steps, v.steps], [lr, v.lr], [biases, v.biases], [range, v.range], [show, v.show], [rate, v.ratings[v.row][v.col]]]) control.show(value)
     code.draw()
     if (r.error) { stop(); read.say(r.error); spelled.textContent = facts.textContent = ''; return }
     const shape = `${v.factors} ${v.biases} ${v.people.length} ${v.films.length}`
@@ -173,17 +174,20 @@ function render({ model: anywidget, el }) {
     cells.films.forEach((row, f) => row.forEach((input, j) => put(input, f < v.factors ? items[j][f] : itemBias[j])))
     cells.people.forEach((row, i) => row.forEach((input, f) => put(input, f < v.factors ? users[i][f] : userBias[i])))
     cells.pairs.forEach((row, i) => row.forEach((cell, j) => {
-      const rated = v.ratings[i][j], p = r.predicted[i][j], value = v.show === 'predictions' ? p : !rated ? null : v.show === 'ratings' ? rated : p - rated
+      const rated = v.ratings[i][j], p = r.predicted[i][j], value = r.diverged && v.show !== 'ratings' ? null : v.show === 'predictions' ? p : !rated ? null : v.show === 'ratings' ? rated : p - rated
       const back = value === null ? look.colors.zero : look.signed(v.show === 'errors' ? value/2.5 : (value - 3)/3)
       Object.assign(cell.style, { background: rgb(back), color: rgb(look.on(back)) })
       cell.textContent = value === null ? '' : v.show === 'ratings' ? short(value) : fmt(value, 1)
       cell.className = `${rated ? '' : 'x-gap'}${i === v.row && j === v.col ? ' x-marked' : ''}`
-      cell.setAttribute('aria-label', `${v.people[i]}, ${v.films[j]}: predicted ${fmt(p, 1)}, ${rated ? `rated ${short(rated)}` : 'not rated'}`)
+      cell.setAttribute('aria-label', `${v.people[i]}, ${v.films[j]}: ${r.diverged ? '' : `predicted ${fmt(p, 1)}, `}${rated ? `rated ${short(rated)}` : 'not rated'}`)
     }))
     const { row, col } = v, n = known(v.ratings).length, rated = v.ratings[row][col], p = r.predicted[row][col], factor = x => x < 0 ? `(${fmt(x)})` : fmt(x)
-    read.say(`Step ${v.steps}: ${n ? `the RMSE on ${n} ratings is ${fmt(r.rmse, 3)}${v.steps ? ` (${fmt(r.first, 3)} at step 0)` : ''}` : 'there are no ratings'}. ${v.people[row]}, ${v.films[col]}: predicted ${fmt(p)}, ${rated ? `rated ${short(rated)}, error ${fmt(p - rated)}` : 'not rated'}.`, Boolean(timer))
-    const z = dot(users[row], items[col]) + (userBias ? userBias[row] + itemBias[col] : 0), sum = users[row].map((u, f) => `${factor(u)}·${factor(items[col][f])}`).join(' + ') + (userBias ? ` + ${factor(userBias[row])} + ${factor(itemBias[col])}` : '')
-    spelled.replaceChildren(h('span', {}, `${sum} = ${fmt(z)}`), ...v.range ? [h('span', {}, `0 + 5.5·sigmoid(${fmt(z)}) = ${fmt(p)}`)] : [])
+    if (r.diverged) { stop(); read.say('The loss has diverged: use a smaller learning rate.'); spelled.textContent = '' }
+    else {
+      read.say(`Step ${v.steps}: ${n ? `the RMSE on ${n} ratings is ${fmt(r.rmse, 3)}${v.steps ? ` (${fmt(r.first, 3)} at step 0)` : ''}` : 'there are no ratings'}. ${v.people[row]}, ${v.films[col]}: predicted ${fmt(p)}, ${rated ? `rated ${short(rated)}, error ${fmt(p - rated)}` : 'not rated'}.`, Boolean(timer))
+      const z = dot(users[row], items[col]) + (userBias ? userBias[row] + itemBias[col] : 0), sum = users[row].map((u, f) => `${factor(u)}·${factor(items[col][f])}`).join(' + ') + (userBias ? ` + ${factor(userBias[row])} + ${factor(itemBias[col])}` : '')
+      spelled.replaceChildren(h('span', {}, `${sum} = ${fmt(z)}`), ...v.range ? [h('span', {}, `0 + 5.5·sigmoid(${fmt(z)}) = ${fmt(p)}`)] : [])
+    }
     const pairs = v.people.length*v.films.length, size = (v.people.length + v.films.length)*(v.factors + Number(v.biases))
     facts.textContent = `${size} parameters, ${n} ratings. ${n < pairs ? `The ${pairs - n} of ${pairs} pairs without a rating (dotted, italic) do not affect the loss. ` : ''}In a cell, type 1 to 5 to rate, 0 to clear.`
   }

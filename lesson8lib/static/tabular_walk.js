@@ -56,25 +56,29 @@ function modelOf(v) {
   return latest.model
 }
 const scale = (v, conts) => conts.map((x, k) => (x - v.means[k])/v.stds[k])
+function shown(v) {  // until something is edited, the values of the chosen row
+  const own = { cats: v.cats[0].slice(0, v.cat_names.length), conts: v.conts[0].slice(0, v.cont_names.length) }, row = v.rows[v.source]
+  return v.edited || !row ? own : { cats: row[0], conts: row[1] }
+}
 export function compute(v) {
   if (!v.weights) return { error: '`weights` must hold a model' }
-  const model = modelOf(v), ids = v.cats[0].slice(0, v.cat_names.length), numbers = v.conts[0].slice(0, v.cont_names.length), scaled = scale(v, numbers)
+  const model = modelOf(v), { cats: ids, conts: numbers } = shown(v), scaled = scale(v, numbers)
   const [cats, conts, actual] = v.rows[v.source] ?? [ids, numbers, NaN]
-  return { model, scaled, ...forward(model, ids, scaled), before: forward(model, cats, scale(v, conts)).prediction, row: { cats, conts }, actual, error: null }
+  return { model, scaled, ...forward(model, ids, scaled), before: forward(model, cats, scale(v, conts)).prediction, now: { cats: ids, conts: numbers }, row: { cats, conts }, actual, error: null }
 }
-function tidy(v) {  // until something is edited, the values are those of the chosen row
+function tidy(v) {  // until something is edited, no values of a row stand in the state, and so in the address
   const source = clamp(v.source, 0, Math.max(0, v.rows.length - 1)), [cats, conts] = v.rows[source] ?? [[], []], layer = clamp(v.layer, 1, Math.max(1, v.layers.length))
-  const isId = (x, k) => Number.isInteger(x) && x <= v.vocabs[k].length, given = (own, row, fit) => row.map((x, k) => v.edited && fit(own[k], k) ? own[k] : x)
+  const isId = (x, k) => Number.isInteger(x) && x <= v.vocabs[k].length, given = (own, row, fit) => row.map((x, k) => fit(own[k], k) ? own[k] : x)
   return { ...v, source, layer, unit: clamp(v.unit, 0, Math.max(0, (v.layers[layer - 1] ?? 1) - 1)),
-    cats: cats.length ? [given(v.cats[0], cats, isId)] : v.cats, conts: conts.length ? [given(v.conts[0], conts, Number.isFinite)] : v.conts }
+    cats: !v.edited ? SPEC.cats.value : cats.length ? [given(v.cats[0], cats, isId)] : v.cats, conts: !v.edited ? SPEC.conts.value : conts.length ? [given(v.conts[0], conts, Number.isFinite)] : v.conts }
 }
 
 // ---- The same in Python: the page's own model, and the row with its changes
 const literal = x => typeof x === 'string' ? JSON.stringify(x) : typeof x === 'boolean' ? (x ? 'True' : 'False') : x === undefined ? 'None' : String(x)
 export function pythonFor(v) {
-  const [cats, conts] = v.rows[v.source] ?? [[], []], index = v.indices[v.source] ?? 0
-  const changes = [...v.cat_names.flatMap((name, k) => v.cats[0][k] === cats[k] ? [] : [`row['${name}'] = ${literal(v.vocabs[k][v.cats[0][k] - 1])}`]),
-    ...v.cont_names.flatMap((name, k) => v.conts[0][k] === conts[k] ? [] : [`row['${name}'] = ${python(v.conts[0][k])}`])]
+  const [cats, conts] = v.rows[v.source] ?? [[], []], index = v.indices[v.source] ?? 0, now = shown(v)
+  const changes = [...v.cat_names.flatMap((name, k) => now.cats[k] === cats[k] ? [] : [`row['${name}'] = ${literal(v.vocabs[k][now.cats[k] - 1])}`]),
+    ...v.cont_names.flatMap((name, k) => now.conts[k] === conts[k] ? [] : [`row['${name}'] = ${python(now.conts[k])}`])]
   return [v.setup, `row = table[${index}:${index + 1}].copy()`, ...changes, 'print(data.predict(model, row).to_numpy())'].join('\n')
 }
 
@@ -86,8 +90,11 @@ const STYLE = `
 .x-app.x-app table.x-walk :is(td select, td input) { width: 8.2rem; min-height: 1.7rem; height: 1.7rem; text-align: left; border: 1px solid var(--x-line); border-radius: .3rem; background: var(--x-soft); color: var(--x-text); padding: 0 .3rem; font-size: 12.5px; }
 .x-app.x-app table.x-walk tr.x-changed :is(th, td select, td input) { font-weight: 700; border-color: var(--x-focus); }
 @media (max-width: 500px) { .x-app.x-app table.x-walk thead { display: none; } .x-app.x-app table.x-walk tr { display: grid; grid-template-columns: 5.6rem auto 1fr; align-items: center; margin-bottom: .35rem; }
+.x-app.x-app table.x-walk :is(td, th) { height: auto; min-height: 30px; }
 .x-app.x-app table.x-walk td:last-child { grid-column: 1 / -1; } }
-.x-vector { display: inline-flex; }
+.x-app table.x-walk .x-wrong { white-space: normal; }
+.x-app table.x-walk .x-field span:empty { display: none; }
+.x-vector { display: inline-flex; flex-wrap: wrap; row-gap: 1px; }
 .x-vector span { min-width: 30px; padding: 3px 1px; text-align: center; font-size: 10.5px; font-variant-numeric: tabular-nums; border: 1px solid var(--x-line); margin-left: -1px; }
 .x-flow { display: grid; grid-template-columns: 1fr; gap: .6rem; margin: .6rem 0; }
 .x-flow canvas { touch-action: pan-y; }
@@ -104,7 +111,10 @@ function render({ model: anywidget, el }) {
   const flow = h('div', { class: 'x-flow' })
   root.append(h('div', { class: 'x-row' }, source.el, back), table, read.el, flow, spelled, facts, code.el)
   let lines = [], input, maps = []
-  const put = (key, k, value) => set({ edited: true, [key]: [state.values[key][0].map((x, i) => i === k ? value : x)] })
+  const put = (key, k, value) => {
+    const { cats, conts } = shown(state.values), now = { cats: cats.length ? [cats] : [[0]], conts: conts.length ? [conts] : [[0]] }
+    set({ ...now, edited: true, [key]: [now[key][0].map((x, i) => i === k ? value : x)] })
+  }
   const rowsOf = x => Array.from({ length: Math.ceil(x.length/COLUMNS) }, (_, i) => Array.from({ length: Math.min(COLUMNS, x.length) }, (_, j) => x[i*COLUMNS + j] ?? 0))
 
   function build(v) {
@@ -113,8 +123,8 @@ function render({ model: anywidget, el }) {
       return { name, k, kind: 'cats', control, set: id => { control.value = id } }
     })
     const conts = v.cont_names.map((name, k) => {
-      const control = h('input', { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-label': name, oninput: () => { const x = readNumber(control.value); if (fits(SPEC.conts, [[x]])) put('conts', k, x) } })
-      return { name, k, kind: 'conts', control, set: x => { if (document.activeElement !== control || readNumber(control.value) !== x) control.value = short(x) } }
+      const box = numberBox('', { ...SPEC.conts, real: true }, x => put('conts', k, x), { type: 'text', inputmode: 'decimal', autocomplete: 'off', 'aria-label': name })
+      return { name, k, kind: 'conts', control: box.el, set: box.show }
     })
     lines = [...cats, ...conts].map(line => ({ ...line, as: h('td'), vector: h('td') }))
     for (const line of lines) line.el = h('tr', {}, h('th', { scope: 'row' }, line.name), h('td', {}, line.control), line.as, line.vector)
@@ -146,7 +156,7 @@ function render({ model: anywidget, el }) {
     source.show(v.source)
     let changed = 0
     for (const line of lines) {
-      const { k, kind } = line, value = v[kind][0][k], isChanged = value !== r.row[kind][k]
+      const { k, kind } = line, value = r.now[kind][k], isChanged = value !== r.row[kind][k]
       line.set(value)
       line.as.textContent = kind === 'cats' ? `ID ${value}` : fmt(r.scaled[k])
       line.vector.replaceChildren(kind === 'cats' ? vector(r.embedded[k], .5) : vector([r.numbers[k]], 2))
@@ -164,10 +174,10 @@ function render({ model: anywidget, el }) {
     read.say(`Predicted ${v.target}: ${fmt(r.prediction)}${people(r.prediction)}${changed ? `. Before your ${changed === 1 ? 'change' : `${changed} changes`}: ${fmt(r.before)}${people(r.before)}` : ''}. In the table: ${fmt(r.actual)}${people(r.actual)}.`)
     const unit = r.hidden[v.layer - 1]
     if (unit) {
-      const z = unit.sums[v.unit], norm = r.model.hidden[v.layer - 1].norm, [weight, bias, mean, variance] = ['weight', 'bias', 'mean', 'variance'].map(name => norm[name][v.unit]), factor = x => fmt(x).startsWith('−') ? `(${fmt(x)})` : fmt(x)
+      const z = unit.sums[v.unit], norm = r.model.hidden[v.layer - 1].norm, [weight, bias, mean, variance] = ['weight', 'bias', 'mean', 'variance'].map(name => norm[name][v.unit]), long = x => fmt(x, 4), factor = x => long(x).startsWith('−') ? `(${long(x)})` : long(x)
       const products = Array.from(r.model.hidden[v.layer - 1].weight[v.unit], (w, i) => `${factor(w)}·${factor(unit.x[i])}`)
-      spelled.replaceChildren(...[`Unit ${v.unit + 1} of layer ${v.layer}, ${unit.x.length} weights times ${unit.x.length} inputs:`, `${products.slice(0, 3).join(' + ')} + … + ${products.at(-1)} = ${fmt(z)}`, `ReLU: ${fmt(Math.max(z, 0))}`,
-        `batch normalization: (${fmt(Math.max(z, 0))} − ${factor(mean)})/√(${fmt(variance)} + 0.00001)·${factor(weight)} + ${factor(bias)} = ${fmt(unit.out[v.unit])}`].map(line => h('span', {}, line)))
+      spelled.replaceChildren(...[`Unit ${v.unit + 1} of layer ${v.layer}, ${unit.x.length} weights times ${unit.x.length} inputs:`, `${products.slice(0, 3).join(' + ')} + … + ${products.at(-1)} = ${long(z)}`, `ReLU: ${long(Math.max(z, 0))}`,
+        `batch normalization: (${long(Math.max(z, 0))} − ${factor(mean)})/√(${long(variance)} + 0.00001)·${factor(weight)} + ${factor(bias)} = ${long(unit.out[v.unit])}`].map(line => h('span', {}, line)))
     }
     const sizes = [r.input.length, ...v.layers, 1], weights = sizes.slice(1).reduce((sum, n, i) => sum + n*sizes[i], 0)
     facts.textContent = `${sizes.join(' → ')}: ${weights.toLocaleString('en-US')} weights in the linear layers. The output layer multiplies the ${sizes.at(-2)} units of layer ${v.layers.length} by its weights, sums, and adds ${fmt(r.model.last.bias)}.`
