@@ -27,7 +27,7 @@ function choice(label, options, change) {  // options: [[value, text], …]
   const select = h('select', { onchange: () => change(select.value) }, options.map(([value, text]) => h('option', { value }, text)))
   return { el: labeled(label, select), control: select, show: value => { select.value = value } }
 }
-// A box for a number. What does not fit is said beside it, and gone when the focus leaves
+// A box for a number. What does not fit is said beside it, and the old number comes back when the focus leaves
 function numberBox(label, { low = -Infinity, high = Infinity, real = false }, change, attributes) {
   const input = h('input', attributes), wrong = h('span', { class: 'x-wrong', role: 'alert' })
   const what = `${real ? 'a number' : 'an integer'}${Number.isFinite(low) && Number.isFinite(high) ? ` from ${short(low)} to ${short(high)}` : ''}`
