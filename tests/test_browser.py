@@ -17,7 +17,7 @@ sync_api = pytest.importorskip('playwright.sync_api', reason='playwright is not 
 
 DESKTOP, PHONE = dict(width=1280, height=800), dict(width=390, height=844)
 OVERFLOW = 'document.documentElement.scrollWidth - document.documentElement.clientWidth'
-# the text with the least contrast to what lies behind it (4.5 is what WCAG AA asks for), as [ratio, element, text]
+# the text with the least contrast to what lies behind it (4.5 is what WCAG AA asks for, except of what is disabled), as [ratio, element, text]
 CONTRAST = '''() => {
   const seen = new Map(), style = el => seen.get(el) || seen.set(el, getComputedStyle(el)).get(el)
   const pen = document.createElement('canvas').getContext('2d', {willReadFrequently: true}), known = {}
@@ -36,7 +36,7 @@ CONTRAST = '''() => {
     const el = text.parentElement
     if (!text.data.trim() || done.has(el)) continue
     done.add(el)
-    if (el.closest('script, style, .katex, svg, .anchorjs-link, [data-no-contrast]') || !el.checkVisibility({visibilityProperty: true})) continue
+    if (el.closest('script, style, .katex, svg, .anchorjs-link, [data-no-contrast], :disabled, [aria-disabled=true]') || !el.checkVisibility({visibilityProperty: true})) continue
     const b = behind(el), c = rgb(style(el).color), [x, y] = [light(over([...c.slice(0, 3), c[3]*opacity(el)], b)), light(b)].sort((x, y) => y - x)
     const ratio = (x + .05)/(y + .05)
     if (ratio < worst[0]) worst = [ratio, el.tagName + '.' + el.className, text.data.trim().slice(0, 40)]
