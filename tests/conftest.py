@@ -68,6 +68,25 @@ def figure_folder(tmp_path_factory):
     yield folder, f'http://127.0.0.1:{server.server_port}'
     server.shutdown()
 
+@pytest.fixture(scope='module')
+def js(request, browser):
+    "The script of the explorable that the test file is named after, as a function that evaluates an expression beside it"
+    from explorable_pages import run_js  # here, not above: it imports this file
+    return run_js(browser, request.module.__name__.removeprefix('test_x_'))
+
+@pytest.fixture
+def shown(request):
+    "What `tab` shows: the explorable as its page has it, or SHOWN of the test file"
+    from explorable_pages import on_its_page
+    return getattr(request.module, 'SHOWN', None) or (on_its_page(request.module.__name__.removeprefix('test_x_')),)
+
+@pytest.fixture
+def tab(figures, shown):
+    "A function that opens the page of one explorable"
+    def open_page(hash='', viewport=None, **options): return figures(*shown, hash=hash, **options, **dict(viewport=viewport) if viewport else {})
+    open_page.wrong = figures.wrong
+    return open_page
+
 @pytest.fixture
 def figures(browser, figure_folder):
     "A function that opens a page of explorables, served or from the disk; what goes wrong on it gathers in `figures.wrong`"

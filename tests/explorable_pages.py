@@ -10,7 +10,7 @@ from lesson8lib.explorables import Explorable, explorable_names
 
 STATIC = ROOT/'lesson8lib'/'static'
 DESKTOP, PHONE = dict(width=1280, height=800), dict(width=390, height=844)
-HELPERS = 'pack, unpack, encode, decode, fits, clean, fmt, short, readNumber, tidy, SPEC'
+HELPERS = 'pack, unpack, floats, encode, decode, fits, clean, fmt, short, readNumber, tidy, SPEC'
 
 def module(name): return explorables._module(name)
 

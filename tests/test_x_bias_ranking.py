@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, says
 
 from lesson8lib.collab import RatingsData
 from lesson8lib.data import Vocab
@@ -16,9 +16,6 @@ from lesson8lib.interpret import bias_table, bottom_bias, top_bias
 
 pytestmark = pytest.mark.filterwarnings('ignore')
 COLUMNS = ['bias', 'residual', 'ratings', 'mean', 'shrunken']
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'bias_ranking')
 
 def case(seed):
     "A table of biases from random ratings, and settings; some leave nothing over"
@@ -101,12 +98,6 @@ def trained():
     return names
 
 # ---- on a page
-@pytest.fixture
-def tab(figures):
-    def open_page(hash='', viewport=DESKTOP, **options): return figures(on_its_page('bias_ranking'), hash=hash, viewport=viewport, **options)
-    open_page.wrong = figures.wrong
-    return open_page
-
 def place_of(page, title):
     box = app(page).locator('circle').nth(on_its_page('bias_ranking').values['titles'].index(title)).bounding_box()
     return box['x']+box['width']/2, box['y']+box['height']/2

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, says
 
 from lesson8lib.cnn import SmallCNN, as_digit, pack_weights, trained_cnn
 from lesson8lib.data import load_mnist
@@ -13,9 +13,6 @@ from lesson8lib.explorables import Explorable, pack_image, unpack_image
 from lesson8lib.pooling import receptive_field
 
 pytestmark = pytest.mark.filterwarnings('ignore')
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'cnn_live')
 
 @pytest.fixture(scope='module')
 def digits(): return load_mnist('test')
@@ -173,11 +170,7 @@ def test_patch_and_blank_drawing(js, digits):
 
 # ---- on a page
 @pytest.fixture
-def tab(figures, digits):
-    shown = Explorable('cnn_live', 'x', weights=pack_weights(trained_cnn()), digits=list(digits.images[:4]), names=['a 7', 'a 2', 'a 1', 'a 0'], indices=[0, 1, 2, 3])
-    def open_page(hash='', viewport=DESKTOP, **options): return figures(shown, hash=hash, viewport=viewport, **options)
-    open_page.wrong = figures.wrong
-    return open_page
+def shown(digits): return Explorable('cnn_live', 'x', weights=pack_weights(trained_cnn()), digits=list(digits.images[:4]), names=['a 7', 'a 2', 'a 1', 'a 0'], indices=[0, 1, 2, 3]),
 
 def canvas(page, i): return app(page).locator('canvas').nth(i)
 def at(page, i, x, y):

@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 import torch.nn.functional as F
-from explorable_pages import DESKTOP, PHONE, app, hash_is, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, says
 
 from lesson8lib.conv_matmul import conv_matrix
 from lesson8lib.convolution import im2col
@@ -15,23 +15,14 @@ from lesson8lib.explorables import Explorable
 pytestmark = pytest.mark.filterwarnings('ignore')
 SHOWN = Explorable('conv_matmul', 'A matrix.', weight=0),
 
-@pytest.fixture(scope='module')
-def matmul(browser): return run_js(browser, 'conv_matmul')
-
-@pytest.fixture
-def tab(figures):
-    def open_page(hash='', viewport=DESKTOP, **options): return figures(*SHOWN, hash=hash, viewport=viewport, **options)
-    open_page.wrong = figures.wrong
-    return open_page
-
-def test_conv_matrix(matmul):
+def test_conv_matrix(js):
     "Matrix, columns, outputs and gradients are those of `conv_matrix`, `im2col`, PyTorch's convolution and its gradient"
     rand, args = random.Random(1), []
     for i in range(300):
         h, w, kh, kw = (rand.randint(1, top) for top in (6, 6, 3, 3))
         g = torch.Generator().manual_seed(i)
         args.append((torch.randn(h, w, generator=g, dtype=torch.float64), torch.randn(kh, kw, generator=g, dtype=torch.float64), rand.randint(1, 3), rand.randint(0, 2), rand.random()))
-    theirs = matmul("""return arg.map(([x, k, stride, padding, bias]) => {
+    theirs = js("""return arg.map(([x, k, stride, padding, bias]) => {
         const r = m.compute({ image: x, kernel: k, stride, padding, bias })
         return r.error ?? [r.matrix, r.out, m.im2col(x, [k.length, k[0].length], stride, padding), m.gradients(r.places, r.x, k.flat().length)] })""",
         [[x.tolist(), k.tolist(), *rest] for x,k,*rest in args])
@@ -51,8 +42,8 @@ def test_conv_matrix(matmul):
     assert 3<refused<100
 
 @pytest.mark.parametrize('state', [dict(), dict(bias=-.5, row=3), dict(view='im2col', stride=2, padding=1, bias=2.25), dict(image=torch.arange(12.).view(3, 4), kernel=[[.5, 1, 2]], padding=1, row=5)], ids=str)
-def test_shown_python_of_the_matrix(matmul, state):
-    code, rows, value = matmul("const v = m.tidy(arg), r = m.compute(v); return [m.pythonFor(v), r.out.length, r.out[v.row]]", Explorable('conv_matmul', 'x', **state).values)
+def test_shown_python_of_the_matrix(js, state):
+    code, rows, value = js("const v = m.tidy(arg), r = m.compute(v); return [m.pythonFor(v), r.out.length, r.out[v.row]]", Explorable('conv_matmul', 'x', **state).values)
     with contextlib.redirect_stdout(io.StringIO()) as printed: exec(code, {})
     assert str(rows) in printed.getvalue() and abs(float(printed.getvalue().split()[-1])-value)<=1e-5
 

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from explorable_pages import DESKTOP, PHONE, app, hash_is, run_js, says
+from explorable_pages import PHONE, app, hash_is, says
 
 from lesson8lib.convolution import conv2d, out_size
 from lesson8lib.explorables import Explorable, pack_image, unpack_image
@@ -19,15 +19,6 @@ IMAGE = (torch.rand(28, 28, generator=GENERATOR)*255).round()/255
 SMALL = (torch.rand(9, 12, generator=GENERATOR)*255).round()/255
 SHOWN = (Explorable('conv_slide', 'A kernel on an image.', image=IMAGE, digits=[SMALL], row=2, col=3),
          Explorable('conv_slide', 'Another one.', image=IMAGE, stride=2, layers=2), Explorable('conv_slide', 'Without an image.', padding=1))
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'conv_slide')
-
-@pytest.fixture
-def tab(figures):
-    def open_page(hash='', viewport=DESKTOP, **options): return figures(*SHOWN, hash=hash, viewport=viewport, **options)
-    open_page.wrong = figures.wrong
-    return open_page
 
 # ---- the maths is Python's
 def cases(n):

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, says
 
 from lesson8lib.convolution import conv2d
 from lesson8lib.data import load_mnist
@@ -14,9 +14,6 @@ from lesson8lib.explorables import Explorable
 from lesson8lib.training import new_generator
 
 pytestmark = pytest.mark.filterwarnings('ignore')
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'dropout_mask')
 
 @pytest.fixture(scope='module')
 def own():
@@ -97,11 +94,7 @@ def test_what_does_not_fit(js, key, bad):
 
 # ---- on a page
 @pytest.fixture
-def tab(figures, own):
-    shown = Explorable('dropout_mask', 'x', **own)
-    def open_page(hash='', viewport=DESKTOP, **options): return figures(shown, hash=hash, viewport=viewport, **options)
-    open_page.wrong = figures.wrong
-    return open_page
+def shown(own): return Explorable('dropout_mask', 'x', **own),
 
 def at(page, i, x, y):
     canvas = app(page).locator('canvas:visible').nth(i)

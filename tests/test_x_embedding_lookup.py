@@ -6,7 +6,7 @@ import random
 
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, says
 
 from lesson8lib.collab import DotProductBias
 from lesson8lib.data import Vocab
@@ -15,9 +15,6 @@ from lesson8lib.explorables import Explorable
 from lesson8lib.text import numericalize, tokenize
 
 pytestmark = pytest.mark.filterwarnings('ignore')
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'embedding_lookup')
 
 def double(x): return torch.tensor(x, dtype=torch.float64)
 

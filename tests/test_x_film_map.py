@@ -5,7 +5,7 @@ from ast import literal_eval as literal
 
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, says
 from torch import nn
 
 from lesson8lib.collab import RatingsData
@@ -14,9 +14,6 @@ from lesson8lib.explorables import Explorable, pack_numbers
 from lesson8lib.interpret import nearest, pca
 
 pytestmark = pytest.mark.filterwarnings('ignore')
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'film_map')
 
 def run_shown(js, values, names=None, known=''):
     "What the shown code prints, the code, and what the page shows; `known` has been run already, into `names`"
@@ -131,12 +128,6 @@ def test_shown_python_of_the_page(js, trained, color):
     assert all(line.startswith(values['titles'][row['film']][:20]) for line,row in zip(rows, r['near'], strict=True))
 
 # ---- on a page
-@pytest.fixture
-def tab(figures):
-    def open_page(hash='', viewport=DESKTOP, **options): return figures(on_its_page('film_map'), hash=hash, viewport=viewport, **options)
-    open_page.wrong = figures.wrong
-    return open_page
-
 def place_of(page, title):
     "Where the dot of a film is on the screen"
     i = on_its_page('film_map').values['titles'].index(title)

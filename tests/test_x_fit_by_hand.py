@@ -6,7 +6,7 @@ import random
 
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, says
 
 from lesson8lib.explorables import Explorable
 from lesson8lib.gradients import gradient_descent, noisy_quadratic, quadratic
@@ -18,9 +18,6 @@ ENTRIES = {'SGD': lambda p, lr, v: SGD(p, lr=lr), 'momentum': lambda p, lr, v: S
            'RMSprop': lambda p, lr, v: RMSprop(p, lr=lr, alpha=v['alpha']), 'Adam': lambda p, lr, v: Adam(p, lr=lr, betas=(v['momentum'], v['beta2']))}
 PYTORCH = {'SGD': lambda p, lr, v: torch.optim.SGD(p, lr=lr), 'momentum': lambda p, lr, v: torch.optim.SGD(p, lr=lr, momentum=v['momentum']),
            'RMSprop': lambda p, lr, v: torch.optim.RMSprop(p, lr=lr, alpha=v['alpha']), 'Adam': lambda p, lr, v: torch.optim.Adam(p, lr=lr, betas=(float(v['momentum']), float(v['beta2'])))}
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'fit_by_hand')
 
 def double(x): return torch.tensor(x, dtype=torch.float64)
 def close(got, want, digits=1e-9):  # relative where the numbers are large, as when a fit diverges

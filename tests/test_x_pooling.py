@@ -6,7 +6,7 @@ import random
 import pytest
 import torch
 import torch.nn.functional as F
-from explorable_pages import DESKTOP, PHONE, app, hash_is, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, says
 
 from lesson8lib.convolution import conv2d
 from lesson8lib.data import load_mnist
@@ -15,9 +15,6 @@ from lesson8lib.pooling import avg_pool2d, max_pool2d
 from lesson8lib.training import new_generator
 
 pytestmark = pytest.mark.filterwarnings('ignore')
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'pooling')
 
 @pytest.fixture(scope='module')
 def own():
@@ -107,11 +104,7 @@ def test_adaptive_concat_pooling_is_both(js):
 
 # ---- on a page
 @pytest.fixture
-def tab(figures, own):
-    shown = Explorable('pooling', 'x', **own)
-    def open_page(hash='', viewport=DESKTOP, **options): return figures(shown, hash=hash, viewport=viewport, **options)
-    open_page.wrong = figures.wrong
-    return open_page
+def shown(own): return Explorable('pooling', 'x', **own),
 
 def at(page, i, x, y):
     canvas = app(page).locator('canvas:visible').nth(i)

@@ -6,16 +6,13 @@ import random
 
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, says
 
 from lesson8lib.collab import DotProduct, DotProductBias
 from lesson8lib.explorables import Explorable
 from lesson8lib.training import sgd_step
 
 pytestmark = pytest.mark.filterwarnings('ignore')
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'ratings_table')
 
 def double(x): return torch.tensor([[math.nan if e is None else e for e in row] for row in x], dtype=torch.float64)
 

@@ -9,22 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, says
 
+from lesson8lib.cnn import pack_weights
 from lesson8lib.explorables import Explorable
 from lesson8lib.tabular import TableData, TabularModel
 from lesson8lib.training import new_generator
 
 pytestmark = pytest.mark.filterwarnings('ignore')
 
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'tabular_walk')
-
 def packed(model):
     "The weights as float16 in base64, in the order of `state_dict`; the model is left with these weights"
     model.load_state_dict({name: p.half().to(p.dtype) for name,p in model.state_dict().items()})
-    weights = torch.cat([p.flatten() for p in model.state_dict().values() if p.is_floating_point()])
-    return base64.b64encode(weights.half().numpy().tobytes()).decode()
+    return pack_weights(model)
 
 def table(rand, n_cats, n_conts, n=40):
     "A table with columns of categories, of text, integers and booleans, and of numbers"
@@ -55,7 +52,7 @@ def test_half_precision(js):
     bits = np.arange(2**16, dtype=np.uint16)
     want = bits.view(np.float16)
     good = np.isfinite(want)
-    got = js("return [...m.unpackHalf(arg)]", base64.b64encode(bits[good].tobytes()).decode())
+    got = js("return [...m.floats(arg)]", base64.b64encode(bits[good].tobytes()).decode())
     assert np.array_equal(np.array(got), want[good].astype(float))
 
 def test_predictions(js):

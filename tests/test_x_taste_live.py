@@ -6,15 +6,12 @@ from statistics import NormalDist
 
 import pytest
 import torch
-from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, run_js, says
+from explorable_pages import DESKTOP, PHONE, app, hash_is, on_its_page, says
 
 from lesson8lib.bayes import BayesFactors, Features, Prior
 from lesson8lib.explorables import Explorable
 
 pytestmark = pytest.mark.filterwarnings('ignore')
-
-@pytest.fixture(scope='module')
-def js(browser): return run_js(browser, 'taste_live')
 
 # ---- the maths is Python's
 def covariances(g, *shape):
@@ -121,12 +118,6 @@ def test_shown_python_of_the_page(js, fitted):
         if name.startswith('factor'): assert value==pytest.approx(why['factors'][int(name.split()[1])], abs=1e-4)
 
 # ---- on a page
-@pytest.fixture
-def tab(figures):
-    def open_page(hash='', viewport=DESKTOP, **options): return figures(on_its_page('taste_live'), hash=hash, viewport=viewport, **options)
-    open_page.wrong = figures.wrong
-    return open_page
-
 def table(page, i): return app(page).locator('table').nth(i)
 def rows(page, i): return [' '.join(row.split()) for row in table(page, i).locator('tbody tr').all_inner_texts()]
 

@@ -74,14 +74,18 @@ def convolution()->Book:
     entropy_sheet(book)
     return book
 
+def weight_block(book, ws, row, column, values, name, title, number='0.0'):
+    "A matrix of weights to edit, colored around 0, below its title"
+    book.inputs(ws, row, column, values, number, name)
+    book.note(ws, row-1, column, title, BOLD)
+    book.colors(ws, span(row, column, *values.shape), middle=True)
+
 def first_layer(book, ws, pixels):
     "Two edge kernels; the second feature map stands below the first"
     kernels = {'top_edge': top, 'left_edge': top.T}
     maps = conv2d(pixels[None], torch.stack([*kernels.values()])[:,None]).relu()
     for k, (name, kernel) in enumerate(kernels.items()):
-        book.inputs(ws, 11+31*k, 31, kernel, '0.0', name)
-        book.note(ws, 10+31*k, 31, name.replace('_', ' '), BOLD)
-        book.colors(ws, span(11+31*k, 31, 3, 3), middle=True)
+        weight_block(book, ws, 11+31*k, 31, kernel, name, name.replace('_', ' '))
         book.formulas(ws, 5+31*k, 35, lambda i, j, name=name: f'MAX(0,SUMPRODUCT({span(5+i, 2+j, 3, 3)},{name}))', maps[k], '0.0', f'conv1_{name}')
         shape_head(book, ws, 4+31*k, 35, f'conv1, {name.replace("_", " ")}', maps[k], f'conv1_{name}')
         book.colors(ws, span(5+31*k, 35, 26, 26))
@@ -93,9 +97,7 @@ def second_layer(book, ws, maps):
     out = conv2d(maps, kernels).relu()
     for k in range(2):
         for c in range(2):
-            book.inputs(ws, 9+31*k+5*c, 62, kernels[k,c], '0.0', f'kernel_{"AB"[k]}_channel_{"xy"[c]}')
-            book.note(ws, 8+31*k+5*c, 62, f'kernel {"AB"[k]}, channel {c+1}', BOLD)
-            book.colors(ws, span(9+31*k+5*c, 62, 3, 3), middle=True)
+            weight_block(book, ws, 9+31*k+5*c, 62, kernels[k,c], f'kernel_{"AB"[k]}_channel_{"xy"[c]}', f'kernel {"AB"[k]}, channel {c+1}')
         def sums(i, j, k=k):
             return '+'.join(f'SUMPRODUCT({span(5+31*c+i, 35+j, 3, 3)},kernel_{"AB"[k]}_channel_{"xy"[c]})' for c in range(2))
         book.formulas(ws, 5+31*k, 66, lambda i, j, sums=sums: f'MAX(0,{sums(i, j)})', out[k], '0.0', f'conv2_{"AB"[k]}')
@@ -116,9 +118,7 @@ def dense_layer(book, ws, pooled):
     "One output: is it a 7? The weights are random, as before training"
     weights = (torch.randn(2, 12, 12, generator=new_generator(0))/20).double().mul(1000).round()/1000
     for k in range(2):
-        book.inputs(ws, 5+31*k, 104, weights[k], '0.00', f'dense_{"AB"[k]}')
-        book.note(ws, 4+31*k, 104, 'dense weights (random)', BOLD)
-        book.colors(ws, span(5+31*k, 104, 12, 12), middle=True)
+        weight_block(book, ws, 5+31*k, 104, weights[k], f'dense_{"AB"[k]}', 'dense weights (random)', '0.00')
     logit = (pooled*weights).sum()
     book.note(ws, 4, 117, 'dense activation (logit)', BOLD)
     book.formulas(ws, 5, 117, 'SUMPRODUCT(pooled_A,dense_A)+SUMPRODUCT(pooled_B,dense_B)', logit, '0.000', 'logit')

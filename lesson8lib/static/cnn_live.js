@@ -24,10 +24,8 @@ const grid = (h, w, f) => Array.from({ length: h }, (_, i) => Array.from({ lengt
 const blank = () => grid(28, 28, () => 0)
 // The state of a SmallCNN, in the order of `state_dict`; zeros where there is none
 export function readNet(text) {
-  const bytes = atob(text), at = i => bytes.charCodeAt(2*i) | bytes.charCodeAt(2*i + 1) << 8
   const size = CHANNELS[4]*2*CLASSES + CLASSES + KERNELS.reduce((sum, k, i) => sum + CHANNELS[i + 1]*(CHANNELS[i]*k*k + 4), 0)
-  const all = new Float64Array(size)
-  if (bytes.length === 2*size) for (let i = 0; i < size; i++) all[i] = half(at(i))
+  const read = floats(text), all = read.length === size ? read : new Float64Array(size)
   let start = 0
   const take = n => all.subarray(start, start += n)
   const blocks = KERNELS.map((k, i) => {

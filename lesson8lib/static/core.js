@@ -101,18 +101,17 @@ function unpackNumbers(text) {  // nested arrays, shared by all who ask
   if (!unpacked.has(text)) unpacked.set(text, readArray(text))
   return unpacked.get(text)
 }
+function floats(data, bits = 16) {  // flat, from base64
+  const view = new DataView(Uint8Array.from(atob(data), c => c.charCodeAt(0)).buffer), size = bits/8
+  return Float64Array.from({ length: view.byteLength/size }, (_, i) => size === 2 ? half(view.getUint16(2*i, true)) : view.getFloat32(4*i, true))
+}
 function readArray(text) {
-  const [, bits, shape, data] = /^f(16|32):(\d+(?:x\d+)*):(.*)$/.exec(text), size = bits/8, sizes = shape.split('x').map(Number)
-  const view = new DataView(Uint8Array.from(atob(data), c => c.charCodeAt(0)).buffer)
-  if (view.byteLength !== size*sizes.reduce((a, b) => a*b)) throw new RangeError('Another number of bytes')
-  const at = i => {
-    const x = size === 2 ? half(view.getUint16(2*i, true)) : view.getFloat32(4*i, true)
-    if (!Number.isFinite(x)) throw new RangeError('A number that is not finite')
-    return x
-  }
+  const [, bits, shape, data] = /^f(16|32):(\d+(?:x\d+)*):(.*)$/.exec(text), flat = floats(data, Number(bits)), sizes = shape.split('x').map(Number)
+  if (flat.length !== sizes.reduce((a, b) => a*b)) throw new RangeError('Another number of bytes')
+  if (!flat.every(Number.isFinite)) throw new RangeError('A number that is not finite')
   const nest = ([n, ...rest], first) => {
     const step = rest.reduce((a, b) => a*b, 1)
-    return Array.from({ length: n }, (_, i) => rest.length ? nest(rest, first + i*step) : at(first + i))
+    return Array.from({ length: n }, (_, i) => rest.length ? nest(rest, first + i*step) : flat[first + i])
   }
   return nest(sizes, 0)
 }

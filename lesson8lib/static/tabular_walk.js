@@ -24,13 +24,9 @@ const SPEC = {
 
 // ---- Maths: pure functions, tested against `tabular.TabularModel` and `tabular.TableData`
 const EPS = 1e-5  // PyTorch's, of batch normalization
-export function unpackHalf(text) {  // float16 in base64
-  const bytes = atob(text)
-  return Float64Array.from({ length: bytes.length/2 }, (_, i) => half(bytes.charCodeAt(2*i) + 256*bytes.charCodeAt(2*i + 1)))
-}
 // The weights in the order of the model's `state_dict`: embeddings, batch normalization of the numbers, hidden layers, last layer
 export function unpackModel({ weights, vocabs, dims, cont_names, layers }) {
-  const all = unpackHalf(weights)
+  const all = floats(weights)
   let at = 0
   const take = n => all.subarray(at, at += n), matrix = (rows, cols) => Array.from({ length: rows }, () => take(cols))
   const norm = n => ({ weight: take(n), bias: take(n), mean: take(n), variance: take(n) })
